@@ -1,0 +1,281 @@
+// rows.go: the table of hops: which were dialled, which are inferred from a request that passed them, and where a request stopped.
+package hops
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Rows says of every step on the path how it was seen and what state it is in, both doors one after the other, shared steps once.
+func Rows(f *Facts) []Row {
+	var out []Row
+	at := map[string]int{}
+	for _, door := range []Door{Outside, ClusterLocal} {
+		for _, r := range doorRows(f, door) {
+			i, seen := at[r.Step.ID()]
+			if !seen {
+				at[r.Step.ID()] = len(out)
+				out = append(out, r)
+				continue
+			}
+			if stronger(r, out[i]) {
+				out[i] = r
+			}
+		}
+	}
+	return out
+}
+
+// stronger says whether a row seen through one door tells more than the same row seen through the other.
+func stronger(a, b Row) bool {
+	rank := func(r Row) int {
+		switch {
+		case r.How == Dialled:
+			return 0
+		case r.State == RowOK || r.State == RowInferred:
+			return 1
+		case r.State == RowFailed || r.State == RowDegraded:
+			return 2
+		}
+		return 3
+	}
+	return rank(a) < rank(b)
+}
+
+// doorRows walks one door's path.
+func doorRows(f *Facts, door Door) []Row {
+	steps := f.Flow.Path(door)
+	if !hasDoor(steps, door) {
+		return nil
+	}
+	answer := doorAnswer(f.Observations, door)
+	b := bracketOf(f, door, steps)
+	rows := make([]Row, 0, len(steps))
+	for i, s := range steps {
+		rows = append(rows, b.row(f, i, s, answer))
+	}
+	return rows
+}
+
+func hasDoor(steps []Step, door Door) bool {
+	return slices.ContainsFunc(steps, func(s Step) bool { return s.Door == door })
+}
+
+// bracket is what the requests of one door tell about where it stops: bad is the hop that failed, "" when none did.
+type bracket struct {
+	door Door
+	good *Observation // the door's own success
+	bad  Step
+	why  *Observation
+}
+
+// bracketOf narrows a door's failure with the requests that entered further in: the innermost entry that still fails speaks for the place.
+func bracketOf(f *Facts, door Door, steps []Step) bracket {
+	b := bracket{door: door}
+	o := doorAnswer(f.Observations, door)
+	switch {
+	case o == nil:
+		return b
+	case o.OK():
+		b.good = o
+		return b
+	case !o.Judged():
+		return b
+	}
+	b.why = o
+	hop := Suspect(o)
+	for _, s := range steps { // outermost first
+		inner := lastRequest(f.Observations, s)
+		if s.Door != "" || inner == nil || !inner.Judged() {
+			continue
+		}
+		if inner.OK() {
+			if (Step{Hop: hop}).place() <= s.place() { // the answer blamed something that works: what lies just outside it did not deliver
+				hop = outward(steps, s)
+			}
+			break
+		}
+		hop, b.why = Suspect(inner), inner
+	}
+	b.bad = place(steps, hop, b.why.Step)
+	return b
+}
+
+// lastRequest is the last real request that entered at exactly this step.
+func lastRequest(seen []Observation, s Step) *Observation {
+	var last *Observation
+	for i := range seen {
+		if o := &seen[i]; o.Asked == RealRequest && o.Step.ID() == s.ID() {
+			last = o
+		}
+	}
+	return last
+}
+
+// outward is the hop just outside a step on the path.
+func outward(steps []Step, s Step) Hop {
+	for i := range steps {
+		if steps[i].ID() == s.ID() && i > 0 {
+			return steps[i-1].Hop
+		}
+	}
+	return s.Hop
+}
+
+// place finds the path's step for a hop, on the side of the step that the answer came from.
+func place(steps []Step, h Hop, near Step) Step {
+	for _, s := range steps {
+		if s.Hop == h && (near.Revision == "" || s.Revision == "" || s.Revision == near.Revision) && (near.Door != "" || s.Door == "") {
+			return s
+		}
+	}
+	near.Hop = h
+	return near
+}
+
+// row says what is known about one step.
+func (b bracket) row(f *Facts, i int, s Step, answer *Observation) Row {
+	r := Row{Step: s, State: RowNotChecked, How: Unseen, Observation: -1}
+	own := lastAt(f.Observations, s)
+	switch {
+	case own >= 0 && f.Observations[own].OK():
+		return Row{Step: s, State: RowOK, How: Dialled, Observation: own, Why: f.Observations[own].Describe()}
+	case b.good != nil && b.passes(f, s):
+		r.State, r.How, r.Why = RowInferred, Inferred, fmt.Sprintf("the %s at the %s passed it", b.good.Asked, doorName(b.door))
+		if own >= 0 && f.Observations[own].Judged() {
+			r.Why += fmt.Sprintf("; a direct %s from %s got %s, which speaks of the vantage", f.Observations[own].Asked, f.Observations[own].Vantage, f.Observations[own].Describe())
+		}
+		return r
+	case b.bad.Hop != "" && s.ID() == b.bad.ID():
+		return Row{Step: s, State: RowFailed, How: how(own), Observation: own, Why: b.why.Describe()}
+	case b.bad.Hop != "" && outside(f, s, b.bad):
+		r.State, r.How, r.Why = RowInferred, Inferred, "the request that failed passed it"
+		return r
+	case own >= 0 && f.Observations[own].Judged():
+		return Row{Step: s, State: RowFailed, How: Dialled, Observation: own, Why: f.Observations[own].Describe()}
+	case own >= 0:
+		r.Observation, r.Why = own, notJudged(&f.Observations[own])
+		return r
+	}
+	r.Why = b.whyNot(f, s, answer)
+	return r
+}
+
+// outside says whether s lies before the failed step in the order of the path.
+func outside(f *Facts, s, bad Step) bool {
+	if s.Door == "" && bad.Door != "" {
+		return false
+	}
+	steps := f.Flow.Steps
+	at := func(x Step) int {
+		return slices.IndexFunc(steps, func(y Step) bool { return y.ID() == x.ID() })
+	}
+	return at(s) < at(bad)
+}
+
+func how(own int) How {
+	if own >= 0 {
+		return Dialled
+	}
+	return Inferred
+}
+
+// lastAt is the index of the observation that speaks for a step: its last real request, else its last knock; -1 for none.
+func lastAt(seen []Observation, s Step) int {
+	at := -1
+	for i := range seen {
+		if seen[i].Step.ID() != s.ID() || at >= 0 && seen[at].Asked == RealRequest && seen[i].Asked == Knock {
+			continue
+		}
+		at = i
+	}
+	return at
+}
+
+// passes says whether the door's success went through the step: every step before the revisions; behind them only where it is known which
+// revision took the request; with a knock only up to the one of activator and queue-proxy that answers it.
+func (b bracket) passes(f *Facts, s Step) bool {
+	if s.Component != "" && s.Component != f.Flow.EntryPoint && s.Component != b.good.Step.Component {
+		return f.Flow.EntryPoint == Transformer && s.Component == Predictor && b.good.Asked == RealRequest && b.good.Method == "POST"
+	}
+	if s.Revision == "" {
+		return true
+	}
+	weighted, proxied := 0, false
+	for _, c := range f.Flow.Components {
+		if c.Name != s.Component {
+			continue
+		}
+		for _, r := range c.Revisions {
+			if r.Weight > 0 {
+				weighted++
+			}
+			if r.Name == s.Revision {
+				proxied = r.ViaProxy
+			}
+		}
+	}
+	if weighted != 1 || s.Weight == 0 {
+		return false
+	}
+	switch s.Hop {
+	case Revision:
+		return true
+	case Activator:
+		return proxied
+	case QueueProxy:
+		return b.good.Asked == RealRequest || !proxied
+	}
+	return b.good.Asked == RealRequest
+}
+
+// whyNot says why nothing is known about a step.
+func (b bracket) whyNot(f *Facts, s Step, answer *Observation) string {
+	for _, c := range f.Flow.Components {
+		for _, r := range c.Revisions {
+			if r.Name != s.Revision || s.Revision == "" {
+				continue
+			}
+			switch {
+			case s.Hop == Activator && !r.ViaProxy:
+				return "not in the path: requests go straight to the pods"
+			case r.Asleep:
+				return "asleep: nothing was sent, so as not to wake it"
+			}
+		}
+	}
+	switch {
+	case b.bad.Hop != "":
+		return "the request did not get here"
+	case answer == nil:
+		for _, d := range f.Flow.Doors {
+			if d.Door == s.Door && d.Closed != "" {
+				return d.Closed
+			}
+		}
+		return "no request was sent"
+	}
+	return notJudged(answer)
+}
+
+// notJudged says why an answer tells nothing about the target.
+func notJudged(o *Observation) string {
+	switch {
+	case o.Outcome == NoWay:
+		return "no way in: " + Clip(o.Err, 200)
+	case o.Outcome == Cancelled:
+		return "cancelled"
+	case o.Gated():
+		return fmt.Sprintf("%d: a gate asks for credentials; give them with --token-file or --header-file", o.Status)
+	case o.Invented:
+		return fmt.Sprintf("%d from the model server to a path that nobody specified; give one with --path", o.Status)
+	}
+	return "the answer tells nothing: " + o.Describe()
+}
+
+func doorName(d Door) string {
+	if d == ClusterLocal {
+		return "cluster-local gateway"
+	}
+	return "ingress gateway"
+}
