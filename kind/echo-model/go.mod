@@ -1,0 +1,3 @@
+module echo-model
+
+go 1.26.0
