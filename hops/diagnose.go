@@ -344,3 +344,14 @@ func (o *Observation) Describe() string {
 	}
 	return string(o.Outcome)
 }
+
+// Ask runs one rule alone and says what it found and which sources it read. Diagnose asks all of them; this is for whoever studies one rule.
+func Ask(r Rule, f Facts, now time.Time) (matches []Match, read []Source) {
+	v := &View{ix: newIndex(f, now), read: map[Source]bool{}}
+	matches = r.Match(v)
+	for s := range v.read {
+		read = append(read, s)
+	}
+	slices.Sort(read)
+	return matches, read
+}

@@ -2,6 +2,7 @@
 package hops
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -238,15 +239,13 @@ func orUnnamed(name string) string {
 	return name
 }
 
-// ConditionEvidence quotes a condition.
+// ConditionEvidence quotes a condition: its message, or its reason or status where it has none.
 func ConditionEvidence(o *Object, c Condition) Evidence {
-	value := c.Status
-	for _, part := range []string{c.Reason, c.Message} {
-		if part != "" {
-			value += ": " + part
-		}
+	field := "status.conditions[" + c.Type + "]=" + c.Status
+	if c.Reason != "" && c.Message != "" {
+		field += " " + c.Reason
 	}
-	return Evidence{Source: FromObject, Ref: o.Ref().String(), Field: "status.conditions[" + c.Type + "]", Value: value, At: c.Since}
+	return Evidence{Source: FromObject, Ref: o.Ref().String(), Field: field, Value: cmp.Or(c.Message, c.Reason, c.Status), At: c.Since}
 }
 
 // FieldEvidence quotes a field as it stands.

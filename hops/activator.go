@@ -1,0 +1,6 @@
+// activator.go: what can go wrong at the hop activator.
+package hops
+
+func activatorRules() []Rule {
+	return []Rule{}
+}

@@ -1,0 +1,6 @@
+// client.go: what can go wrong at the hop client.
+package hops
+
+func clientRules() []Rule {
+	return []Rule{}
+}
