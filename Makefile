@@ -1,0 +1,59 @@
+# What a developer runs. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+SHELL := bash
+GO ?= go
+BIN := bin
+PACKAGES := ./cmd/... ./probe/... ./hops/... ./tracing/... ./scenarios/...
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: build
+build: ## bin/probe
+	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/probe ./cmd/probe
+
+.PHONY: demo
+demo: ## a healthy service and a broken one, in this process: no cluster, no Docker
+	@$(GO) run ./cmd/probe demo
+
+.PHONY: test
+test: fmt vet lint unit ## everything that needs no cluster
+
+.PHONY: unit
+unit: ## tests, with the race detector where there is a C compiler
+	@if command -v $${CC:-cc} >/dev/null 2>&1; then race=-race; else echo "no C compiler: tests run without the race detector"; fi; \
+	$(GO) test $$race $(PACKAGES)
+
+.PHONY: fmt
+fmt:
+	@out=$$(gofmt -l cmd probe hops tracing scenarios kind); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
+
+.PHONY: vet
+vet:
+	@$(GO) vet $(PACKAGES)
+
+.PHONY: lint
+lint: $(BIN)/lint ## staticcheck and the import rules
+	@$(BIN)/lint $(PACKAGES)
+
+$(BIN)/lint: $(wildcard kind/lint/*)
+	@$(GO) build -C kind/lint -o $(CURDIR)/$(BIN)/lint .
+
+.PHONY: bench
+bench: ## benchmarks of the product
+	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+
+.PHONY: kind-up
+kind-up: ## a real cluster with Knative, Istio, KServe and Jaeger
+	kind/up
+
+.PHONY: kind-down
+kind-down: ## tear it down
+	kind/down
+
+.PHONY: kind-status
+kind-status: ## what of it is healthy
+	kind/status

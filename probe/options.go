@@ -1,0 +1,88 @@
+// Package probe runs one probe of one InferenceService: it reads, resolves the path, sends requests side by side, reads more where something
+// failed, and hands the facts to hops for the verdict. It knows neither the command line nor OpenTelemetry.
+//
+// options.go: what a caller chooses, and what a probe needs from outside.
+package probe
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"time"
+
+	"probe/hops"
+	"probe/probe/dial"
+)
+
+// Options are one probe's choices. The zero value of each field means its default.
+type Options struct {
+	Ref   hops.Ref
+	Doors []hops.Door // both when empty
+
+	Method string // GET, or POST with data
+	Path   string // path and query; by protocol and model name when empty
+	Header http.Header
+	Data   []byte
+	// Credentials says that Header carries some, so that a 401 or 403 is an answer and not a gate.
+	Credentials bool
+
+	// Wake allows a real request to a service at zero.
+	Wake bool
+	// Spare sends only knocks to a service that may scale to zero: for canaries whose interval would keep it up.
+	Spare bool
+
+	// RequestTimeout bounds one request; 10 s, or 5 min with Wake.
+	RequestTimeout time.Duration
+	// Deadline bounds the whole run; 60 s, or RequestTimeout + 60 s with Wake.
+	Deadline time.Duration
+	// Logs asks for the gateways' access logs when a front door fails; they lag by a second or two.
+	Logs bool
+}
+
+func (o Options) requestTimeout() time.Duration {
+	if o.Wake {
+		return cmp.Or(o.RequestTimeout, 5*time.Minute)
+	}
+	return cmp.Or(o.RequestTimeout, 10*time.Second)
+}
+
+func (o Options) deadline() time.Duration {
+	return cmp.Or(o.Deadline, o.requestTimeout()+50*time.Second)
+}
+
+// Reader reads a cluster.
+type Reader interface {
+	// First does the reads of a healthy run. Its error says why there is nothing to probe.
+	First(ctx context.Context, ref hops.Ref) (hops.Snapshot, error)
+	// Want reads the named sources.
+	Want(ctx context.Context, facts hops.Facts, wants []hops.Source) hops.Snapshot
+	// Reads counts requests to the API server so far, and the time they took.
+	Reads() (n int, took time.Duration)
+}
+
+// Sender sends one request.
+type Sender interface {
+	Send(ctx context.Context, r dial.Request) hops.Observation
+}
+
+// Sink takes a finished run.
+type Sink interface {
+	Export(ctx context.Context, run *hops.Run) error
+}
+
+// SpanReader reads the spans of a trace back.
+type SpanReader interface {
+	Trace(ctx context.Context, traceID string) ([]hops.Span, error)
+}
+
+// Deps are what a probe needs from outside.
+type Deps struct {
+	Reader Reader
+	Sender Sender
+	Rules  []hops.Rule
+	Now    func() time.Time
+	// ID fills a slice with random bytes, never all zero.
+	ID func([]byte)
+	// Progress takes one line about what is being waited for; nil is quiet.
+	Progress func(string)
+}

@@ -1,0 +1,249 @@
+// run.go: the order of one probe.
+package probe
+
+import (
+	"context"
+	"encoding/hex"
+	"slices"
+	"sync"
+	"time"
+
+	"probe/hops"
+	"probe/probe/dial"
+)
+
+// A failed front-door request is sent again at these times after the first: gateways learn of a route a moment after Ready.
+var retryAfter = [...]time.Duration{600 * time.Millisecond, 1500 * time.Millisecond}
+
+// accessLogLag is how long an access log line may take to be written and shipped: Envoy flushes once a second
+// (--file-flush-interval-msec of istio's pilot-agent).
+const accessLogLag = 2 * time.Second
+
+// Run probes one service. The error is one of the reader's: nothing could be probed. A run that was cancelled gives what was seen.
+func Run(ctx context.Context, d Deps, o Options) (hops.Run, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.deadline())
+	defer cancel()
+	r := &runner{Deps: d, o: o, run: hops.Run{Ref: o.Ref, Started: d.Now(), TraceID: d.hexID(16), SpanID: d.hexID(8)}}
+	first, err := d.Reader.First(ctx, o.Ref)
+	if err != nil {
+		return r.run, err
+	}
+	r.run.Snapshots = append(r.run.Snapshots, first)
+	r.run.Flow = hops.Resolve(&first, o.Ref)
+	r.front(ctx)
+	r.repeat(ctx)
+	r.further(ctx)
+	r.run.Reads, r.run.ReadTook = d.Reader.Reads()
+	r.run.Ended = d.Now()
+	r.run.Verdict = hops.Diagnose(r.run.Facts(), r.run.Ended, d.Rules)
+	return r.run, nil
+}
+
+type runner struct {
+	Deps
+	o   Options
+	run hops.Run
+}
+
+func (d Deps) hexID(n int) string {
+	b := make([]byte, n)
+	d.ID(b)
+	return hex.EncodeToString(b)
+}
+
+func (r *runner) say(line string) {
+	if r.Progress != nil {
+		r.Progress(line)
+	}
+}
+
+// wanted says whether the caller wants this door tried.
+func (r *runner) wanted(d hops.Door) bool {
+	return d == "" || len(r.o.Doors) == 0 || slices.Contains(r.o.Doors, d)
+}
+
+// front sends, all side by side: the real request at each front door and at each awake weighted revision, a knock at the inner hops.
+func (r *runner) front(ctx context.Context) {
+	var asks []dial.Request
+	for _, e := range r.run.Flow.Entries {
+		switch {
+		case !r.wanted(e.Step.Door):
+		case r.real(e) && e.Request:
+			asks = append(asks, r.request(e))
+		case e.Knock:
+			asks = append(asks, r.knock(e))
+		}
+	}
+	r.say("sending requests")
+	r.send(ctx, asks)
+	r.nameTheModel(ctx)
+}
+
+// real says whether an entry gets the real request in the first round.
+func (r *runner) real(e hops.Entry) bool {
+	if e.Step.Door == "" && e.Step.Hop != hops.QueueProxy && !(e.Step.Hop == hops.Container && r.run.Flow.Mode == hops.Standard) {
+		return false
+	}
+	return r.mayWake(e.Step)
+}
+
+// mayWake says whether a real request may go through a step: not to a service at zero, nor to one that our own interval would keep up.
+func (r *runner) mayWake(s hops.Step) bool {
+	if r.o.Wake {
+		return true
+	}
+	for _, c := range r.run.Flow.Components {
+		for _, v := range c.Revisions {
+			if v.Weight == 0 || s.Revision != "" && v.Name != s.Revision {
+				continue
+			}
+			if v.Asleep || r.o.Spare && v.ScaleToZero {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// send sends side by side and keeps the observations in the order of the asks.
+func (r *runner) send(ctx context.Context, asks []dial.Request) {
+	seen := make([]hops.Observation, len(asks))
+	var wg sync.WaitGroup
+	for i, a := range asks {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, r.o.requestTimeout())
+			defer cancel()
+			seen[i] = r.Sender.Send(ctx, a)
+		})
+	}
+	wg.Wait()
+	r.run.Observations = append(r.run.Observations, seen...)
+}
+
+// failing lists the entries of the front doors whose last real answer is a fault.
+func (r *runner) failing() []hops.Entry {
+	var out []hops.Entry
+	for _, e := range r.run.Flow.Entries {
+		if e.Step.Door == "" {
+			continue
+		}
+		if last := r.last(e); last != nil && last.Judged() && !last.OK() {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// last is the last observation at an entry.
+func (r *runner) last(e hops.Entry) *hops.Observation {
+	for i := len(r.run.Observations) - 1; i >= 0; i-- {
+		if o := &r.run.Observations[i]; o.Step.ID() == e.Step.ID() {
+			return o
+		}
+	}
+	return nil
+}
+
+// repeat sends failed front-door requests again, fresh, unless they failed by taking too long.
+func (r *runner) repeat(ctx context.Context) {
+	var waited time.Duration
+	for attempt, after := range retryAfter {
+		var asks []dial.Request
+		for _, e := range r.failing() {
+			last := r.last(e)
+			if last.Took > time.Second {
+				continue
+			}
+			again := r.knock(e)
+			if last.Asked == hops.RealRequest {
+				again = r.request(e)
+			}
+			again.Attempt = attempt + 2
+			asks = append(asks, again)
+		}
+		if len(asks) == 0 || !sleep(ctx, after-waited) {
+			return
+		}
+		waited = after
+		r.say("a front door failed: asking again")
+		r.send(ctx, asks)
+	}
+}
+
+// further looks inward and reads more where something is odd: requests and reads go out together.
+func (r *runner) further(ctx context.Context) {
+	facts := r.run.Facts()
+	wants := hops.Wants(facts, r.Rules)
+	if len(wants) == 0 {
+		return
+	}
+	failed := len(r.failing()) > 0
+	var logs []hops.Source
+	if at := slices.Index(wants, hops.AccessLogs); at >= 0 {
+		wants = slices.Delete(wants, at, at+1)
+		if failed && r.o.Logs {
+			logs = []hops.Source{hops.AccessLogs}
+		}
+	}
+	var more, late hops.Snapshot
+	var wg sync.WaitGroup
+	r.say("reading events, logs and policies")
+	wg.Go(func() {
+		again := []hops.Source{hops.InferenceServices, hops.Revisions, hops.Pods} // statuses move while we look
+		more = r.Reader.Want(ctx, facts, append(again, wants...))
+	})
+	if len(logs) > 0 {
+		wg.Go(func() {
+			r.say("waiting for the gateways' access logs")
+			if sleep(ctx, accessLogLag) {
+				late = r.Reader.Want(ctx, facts, logs)
+			}
+		})
+	}
+	if failed {
+		r.inward(ctx)
+	}
+	wg.Wait()
+	for _, s := range []hops.Snapshot{more, late} {
+		if !s.Time.IsZero() {
+			r.run.Snapshots = append(r.run.Snapshots, s)
+		}
+	}
+	r.run.Flow = hops.Resolve(r.all(), r.o.Ref)
+}
+
+// all joins the snapshots; later versions of an object come last and win.
+func (r *runner) all() *hops.Snapshot {
+	var out hops.Snapshot
+	for _, s := range r.run.Snapshots {
+		out.Time = s.Time
+		out.Objects = append(out.Objects, s.Objects...)
+		out.Full = append(out.Full, s.Full...)
+		out.Gaps = append(out.Gaps, s.Gaps...)
+	}
+	return &out
+}
+
+// inward sends the real request at every entry behind the doors that has not had one, from the container outward, side by side.
+func (r *runner) inward(ctx context.Context) {
+	var asks []dial.Request
+	for _, e := range slices.Backward(r.run.Flow.Entries) {
+		if last := r.last(e); e.Step.Door != "" || !e.Request || !r.mayWake(e.Step) || last != nil && last.Asked == hops.RealRequest {
+			continue
+		}
+		asks = append(asks, r.request(e))
+	}
+	r.send(ctx, asks)
+}
+
+// sleep waits; false when the context ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
