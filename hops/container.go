@@ -19,7 +19,7 @@ func containerRules() []Rule {
 				Logs:   "cut short, no last line",
 			},
 			Needs:    []Source{Pods, Revisions},
-			Explains: []string{"container-crash-loop", "progress-deadline-exceeded", "revision-missing-waiting", "no-healthy-backends", "stale-ready-status", "model-not-ready", "latest-created-not-ready-old-serving", "readiness-probe-failing", "container-port-refused"},
+			Explains: []string{"container-crash-loop", "progress-deadline-exceeded", "revision-missing-waiting", "no-healthy-backends", "stale-ready-status", "model-not-ready", "readiness-probe-failing", "container-port-refused"},
 			Match: FirstOf(
 				OnContainer(Container, oomKilled),
 				Sure(Likely, When(noPods, OnCondition(Container, Revisions, "ContainerHealthy", "False", "ExitCode137", Pattern{}))),
@@ -36,7 +36,7 @@ func containerRules() []Rule {
 				Logs:   "traceback of the model server",
 			},
 			Needs:    []Source{Pods, Revisions},
-			Explains: []string{"progress-deadline-exceeded", "revision-missing-waiting", "no-healthy-backends", "stale-ready-status", "model-not-ready", "latest-created-not-ready-old-serving", "readiness-probe-failing", "container-port-refused"},
+			Explains: []string{"progress-deadline-exceeded", "revision-missing-waiting", "no-healthy-backends", "stale-ready-status", "model-not-ready", "readiness-probe-failing", "container-port-refused"},
 			Match: FirstOf(
 				OnContainer(Container, crashed),
 				When(noPods, OnCondition(Container, Revisions, "ContainerHealthy", "False", "", Re(`^Container failed with: `))),

@@ -197,6 +197,40 @@ func OnResponse(h Hop, tell func(v *View, o *Observation) (field, value string, 
 	}
 }
 
+// OnAnswer finds observations like OnResponse, for modes behind the point where the doors meet: whatever door a request came by, its finding
+// lies at the component, and at the revision when only one can have taken it.
+func OnAnswer(h Hop, tell func(v *View, o *Observation) (field, value string, ok bool)) func(*View) []Match {
+	return func(v *View) []Match {
+		var out []Match
+		seen := v.Observations()
+		for i := range seen {
+			o := &seen[i]
+			if field, value, ok := tell(v, o); ok {
+				out = append(out, Match{Step: v.behind(h, o), Evidence: []Evidence{RequestEvidence(o, field, value)}})
+			}
+		}
+		return latest(merge(out), 3)
+	}
+}
+
+// behind places what a request saw at a hop behind the doors.
+func (v *View) behind(h Hop, o *Observation) Step {
+	s := Step{Hop: h, Component: cmp.Or(o.Step.Component, v.Flow().EntryPoint), Revision: o.Step.Revision}
+	c, _ := v.Flow().Component(s.Component)
+	weighted := 0
+	for _, r := range c.Revisions {
+		if r.Weight > 0 && s.Revision == "" {
+			weighted++
+		}
+	}
+	for _, r := range c.Revisions {
+		if r.Weight > 0 && weighted == 1 {
+			s.Revision = r.Name
+		}
+	}
+	return v.weigh(s)
+}
+
 // OnAccess finds access log entries.
 func OnAccess(h Hop, tell func(v *View, e AccessEntry) bool) func(*View) []Match {
 	return func(v *View) []Match {

@@ -114,11 +114,14 @@ func (c Condition) True() bool    { return c.Status == "True" }
 func (c Condition) False() bool   { return c.Status == "False" }
 func (c Condition) Unknown() bool { return c.Status == "Unknown" }
 
-// Conditions reads status.conditions, in the order in which they stand.
+// Conditions reads status.conditions, in the order in which they stand, and the READY and REASON columns of a table row.
 func (o *Object) Conditions() []Condition {
 	var out []Condition
 	for _, c := range o.List("status", "conditions") {
 		out = append(out, Condition{text(c["type"]), text(c["status"]), text(c["reason"]), text(c["message"]), when(c["lastTransitionTime"])})
+	}
+	if ready := o.Str("row", "READY"); ready == "True" || ready == "False" || ready == "Unknown" { // a table of `kubectl get` shows no others
+		out = append(out, Condition{Type: "Ready", Status: ready, Reason: o.Str("row", "REASON")})
 	}
 	return out
 }
