@@ -78,9 +78,10 @@ type SpanReader interface {
 // Deps are what a probe needs from outside.
 type Deps struct {
 	Reader Reader
-	Sender Sender
-	Rules  []hops.Rule
-	Now    func() time.Time
+	// Connect gives the sender for a path, once it is resolved: where to enter depends on it.
+	Connect func(*hops.Flow) Sender
+	Rules   []hops.Rule
+	Now     func() time.Time
 	// ID fills a slice with random bytes, never all zero.
 	ID func([]byte)
 	// Progress takes one line about what is being waited for; nil is quiet.

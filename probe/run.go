@@ -30,6 +30,7 @@ func Run(ctx context.Context, d Deps, o Options) (hops.Run, error) {
 	}
 	r.run.Snapshots = append(r.run.Snapshots, first)
 	r.run.Flow = hops.Resolve(&first, o.Ref)
+	r.sender = d.Connect(&r.run.Flow)
 	r.front(ctx)
 	r.repeat(ctx)
 	r.further(ctx)
@@ -41,8 +42,9 @@ func Run(ctx context.Context, d Deps, o Options) (hops.Run, error) {
 
 type runner struct {
 	Deps
-	o   Options
-	run hops.Run
+	o      Options
+	run    hops.Run
+	sender Sender
 }
 
 func (d Deps) hexID(n int) string {
@@ -113,7 +115,7 @@ func (r *runner) send(ctx context.Context, asks []dial.Request) {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, r.o.requestTimeout())
 			defer cancel()
-			seen[i] = r.Sender.Send(ctx, a)
+			seen[i] = r.sender.Send(ctx, a)
 		})
 	}
 	wg.Wait()
