@@ -5,12 +5,15 @@ documents() { local f; for f in "$@"; do cat "$f"; printf '\n---\n'; done; }
 # only WANTED / without UNWANTED: YAML documents on standard input whose "KIND NAME" matches, or does not match, the regular expression
 only() { pick 1 "$1"; }
 without() { pick 0 "$1"; }
-pick() {
+pick() { # lines are kept in an array: joining them to one text takes minutes for the larger definitions
   awk -v want="$1" -v pattern="$2" '
-    function flush() { if (kind != "" && ((kind " " name) ~ pattern) == want) printf "%s---\n", text; text = kind = name = "" }
+    function flush(i) {
+      if (kind != "" && ((kind " " name) ~ pattern) == want) { for (i = 0; i < n; i++) print line[i]; print "---" }
+      n = 0; kind = name = ""
+    }
     /^---/ { flush(); next }
-    { text = text $0 "\n" }
-    /^kind: / { kind = $2 }
+    { line[n++] = $0 }
+    /^kind: / { kind = $2; gsub(/"/, "", kind) }
     /^metadata:/ { inside = 1; next }
     /^[a-z]/ { inside = 0 }
     inside && /^  name: / && name == "" { name = $2; gsub(/"/, "", name) }
