@@ -11,7 +11,7 @@ import (
 func Wants(f Facts, rules []Rule) []Source {
 	ix := newIndex(f, f.lastTime())
 	failing := len(failedDoors(ix)) > 0 || !answeredSomewhere(&f)
-	if !failing && settled(ix) {
+	if !failing && looksWell(ix) {
 		return nil
 	}
 	var out []Source
@@ -37,8 +37,8 @@ func answeredSomewhere(f *Facts) bool {
 	return good
 }
 
-// settled says whether the objects show nothing odd: ready, newest revision ready, every container of every pod ready, no restart of late.
-func settled(ix *index) bool {
+// looksWell says whether the objects show nothing odd: ready, newest revision ready, every container of every pod ready, no restart of late.
+func looksWell(ix *index) bool {
 	for _, s := range []Source{InferenceServices, KnativeServices} {
 		for _, o := range ix.objects[s] {
 			if !o.Ready() || o.Str("status", "latestCreatedRevisionName") != o.Str("status", "latestReadyRevisionName") {
