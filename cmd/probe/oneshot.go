@@ -150,7 +150,7 @@ func (o *oneShot) cannot(ctx context.Context, err error) error {
 }
 
 // finish prints, saves and exports a run. The exit code is that of the verdict and of nothing else.
-func (o *oneShot) finish(ctx context.Context, s streams, done *hops.Run, exporter sink) error {
+func (o *oneShot) finish(ctx context.Context, s streams, done *hops.Run, exporter probe.Sink) error {
 	code := report.ExitCode(done.Verdict, o.strict)
 	if ctx.Err() != nil {
 		code = exitInterrupted
