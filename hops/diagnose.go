@@ -30,6 +30,7 @@ func Diagnose(f Facts, now time.Time, rules []Rule) Verdict {
 	}
 	verdict := judge(ix, found, rules)
 	verdict.NotChecked = append(verdict.NotChecked, unread(ix, missing)...)
+	verdict.NotChecked = append(verdict.NotChecked, wentAround(&f)...)
 	return verdict
 }
 
@@ -40,6 +41,9 @@ func (r Rule) finding(v *View, m Match) Finding {
 	}
 	f := Finding{ID: r.ID, Step: v.Flow().StepFor(m.Step), Severity: cmp.Or(m.Severity, r.Severity, Error),
 		Confidence: m.Confidence.orCertain(), Summary: cmp.Or(m.Summary, r.Title), Evidence: m.Evidence, Fix: cmp.Or(m.Fix, r.Fix)}
+	if f.Severity != Note {
+		f.Expires = v.ix.expires(f.Step)
+	}
 	ref := v.Ref()
 	component := cmp.Or(m.Step.Component, Predictor)
 	f.Fix = strings.NewReplacer("{isvc}", cmp.Or(ref.Name, "NAME"), "{ns}", cmp.Or(ref.Namespace, "NAMESPACE"), "{component}", component,
@@ -203,6 +207,21 @@ func unread(ix *index, missing map[Source][]string) []NotChecked {
 	return out
 }
 
+// wentAround lists what lies in front of the doors that their good answers went around.
+func wentAround(f *Facts) []NotChecked {
+	var out []NotChecked
+	for _, door := range []Door{Outside, ClusterLocal} {
+		o := doorAnswer(f.Observations, door)
+		if o == nil || o.Vantage == "" || !o.OK() {
+			continue
+		}
+		if what := around(o.Vantage); what != "" {
+			out = append(out, NotChecked{What: what + " in front of the " + doorName(door), Why: "the request entered by " + string(o.Vantage)})
+		}
+	}
+	return out
+}
+
 // decide says the state, the place and the one-line summary.
 func decide(ix *index, v *Verdict, failing map[Door]*Observation) {
 	f := &ix.facts
@@ -210,8 +229,6 @@ func decide(ix *index, v *Verdict, failing map[Door]*Observation) {
 	tried, good := doorsTried(f.Observations)
 	v.Asleep = f.Flow.Asleep()
 	switch {
-	case len(failing) > 0 && (worst == nil || worst.Severity != Error || blames(worst, failing)):
-		v.State = Failed
 	case len(failing) > 0:
 		v.State = Failed
 	case f.Live && !tried:
@@ -219,11 +236,14 @@ func decide(ix *index, v *Verdict, failing map[Door]*Observation) {
 		if worst != nil && worst.Severity == Error && worst.Confidence != Possible && !servesAnyway(ix, worst) {
 			v.State = Failed
 		}
+	case f.Live && worst != nil && worst.Confidence != Possible:
+		v.State = Degraded
+		if breaksRequests(worst) && !servesAnyway(ix, worst) {
+			v.State = Failed
+		}
 	case f.Live:
 		v.State = OK
-		if worst != nil && worst.Confidence != Possible {
-			v.State = Degraded
-		}
+		unsteady(ix, v)
 	case worst != nil && worst.Confidence != Possible:
 		v.State = Failed
 		if good || servesAnyway(ix, worst) || worst.Severity == Warning {
@@ -258,14 +278,58 @@ func doorsTried(seen []Observation) (tried, good bool) {
 	return tried, good
 }
 
-// blames says whether a finding lies on the path of a failed request.
-func blames(f *Finding, failing map[Door]*Observation) bool {
-	for door := range failing {
-		if f.Step.Door == "" || f.Step.Door == door {
-			return true
+// breaksRequests says whether a finding is about what requests got, and certain: then it counts as a failed request although the one that was
+// sent to the front door happened to be answered.
+func breaksRequests(f *Finding) bool {
+	return f.Severity == Error && f.Confidence == Certain && slices.ContainsFunc(f.Evidence, func(e Evidence) bool { return e.Source == FromObservation })
+}
+
+// youngRoute is how long a gateway may need to learn of a route after it was written.
+const youngRoute = 30 * time.Second
+
+// unsteady looks at front doors that failed first and answered when asked again: a route that was just written explains that, else some of the
+// requests of real callers fail too.
+func unsteady(ix *index, v *Verdict) {
+	for _, door := range []Door{Outside, ClusterLocal} {
+		failed, asked, first := 0, 0, (*Observation)(nil)
+		for i := range ix.facts.Observations {
+			o := &ix.facts.Observations[i]
+			if !o.AtDoor(door) || o.Asked != RealRequest || !o.Judged() {
+				continue
+			}
+			asked++
+			if !o.OK() {
+				failed, first = failed+1, o
+			}
+		}
+		switch {
+		case failed == 0:
+		case ix.routeAge() < youngRoute:
+			v.Notes = append(v.Notes, fmt.Sprintf("the %s answered %s at first; the route was written less than %s ago", doorName(door), first.Describe(), youngRoute))
+		default:
+			v.State = Degraded
+			v.Notes = append(v.Notes, fmt.Sprintf("%d of %d requests at the %s failed: %s", failed, asked, doorName(door), first.Describe()))
 		}
 	}
-	return false
+}
+
+// routeAge is how long ago the routes last changed; very long when nothing tells.
+func (ix *index) routeAge() time.Duration {
+	age := time.Duration(1<<63 - 1)
+	for _, s := range []Source{KnativeIngresses, VirtualServices} {
+		for _, o := range ix.objects[s] {
+			at := o.Created()
+			for _, c := range o.Conditions() {
+				if c.Since.After(at) {
+					at = c.Since
+				}
+			}
+			if NamedFor(ix.facts.Ref.Name, o.Name) && !at.IsZero() {
+				age = min(age, ix.now.Sub(at))
+			}
+		}
+	}
+	return age
 }
 
 // servesAnyway says whether the finding is about a revision that is not the one that serves.
@@ -304,6 +368,8 @@ func summarise(ix *index, v *Verdict, worst *Finding, failing map[Door]*Observat
 		v.Summary = fmt.Sprintf("%s is asleep (scaled to zero); the route to it works, the container was not checked", name)
 	case v.State == OK && ix.facts.Live:
 		v.Summary = name + " answers"
+	case v.State == Degraded && worst == nil:
+		v.Summary = name + " answers, but not every time"
 	case v.State == OK:
 		v.Summary = "nothing wrong found with " + name
 	case worst != nil && v.State != Inconclusive:

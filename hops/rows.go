@@ -4,6 +4,7 @@ package hops
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Rows says of every step on the path how it was seen and what state it is in, both doors one after the other, shared steps once.
@@ -141,7 +142,7 @@ func (b bracket) row(f *Facts, i int, s Step, answer *Observation) Row {
 	case own >= 0 && f.Observations[own].OK():
 		return Row{Step: s, State: RowOK, How: Dialled, Observation: own, Why: f.Observations[own].Describe()}
 	case b.good != nil && b.passes(f, s):
-		r.State, r.How, r.Why = RowInferred, Inferred, fmt.Sprintf("the %s at the %s passed it", b.good.Asked, doorName(b.door))
+		r.State, r.How, r.Why = RowInferred, Inferred, b.passed(s)
 		if own >= 0 && f.Observations[own].Judged() {
 			r.Why += fmt.Sprintf("; a direct %s from %s got %s, which speaks of the vantage", f.Observations[own].Asked, f.Observations[own].Vantage, f.Observations[own].Describe())
 		}
@@ -159,6 +160,26 @@ func (b bracket) row(f *Facts, i int, s Step, answer *Observation) Row {
 	}
 	r.Why = b.whyNot(f, s, answer)
 	return r
+}
+
+// passed says from which request a step is inferred, and for the caller's side what that request went around.
+func (b bracket) passed(s Step) string {
+	if s.Hop != Client {
+		return fmt.Sprintf("the %s at the %s passed it", b.good.Asked, doorName(b.door))
+	}
+	if around := around(b.good.Vantage); around != "" {
+		return fmt.Sprintf("Host and path as sent; %s not checked from here (%s)", around, b.good.Vantage)
+	}
+	return fmt.Sprintf("the %s was sent as a caller would", b.good.Asked)
+}
+
+// around names what lies in front of the gateway that a success from the vantage does not prove.
+func around(v Vantage) string {
+	var names []string
+	for _, c := range Missing(v) {
+		names = append(names, string(c))
+	}
+	return strings.Join(names, ", ")
 }
 
 // outside says whether s lies before the failed step in the order of the path.
