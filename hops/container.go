@@ -2,6 +2,7 @@
 package hops
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -22,7 +23,7 @@ func containerRules() []Rule {
 			Explains: []string{"container-crash-loop", "progress-deadline-exceeded", "revision-missing-waiting", "no-healthy-backends", "stale-ready-status", "model-not-ready", "readiness-probe-failing", "container-port-refused"},
 			Match: FirstOf(
 				OnContainer(Container, oomKilled),
-				Sure(Likely, When(noPods, OnCondition(Container, Revisions, "ContainerHealthy", "False", "ExitCode137", Pattern{}))),
+				Sure(Likely, When(noReadyPods, OnCondition(Container, Revisions, "ContainerHealthy", "False", "ExitCode137", Pattern{}))),
 			),
 		},
 		{
@@ -39,7 +40,7 @@ func containerRules() []Rule {
 			Explains: []string{"progress-deadline-exceeded", "revision-missing-waiting", "no-healthy-backends", "stale-ready-status", "model-not-ready", "readiness-probe-failing", "container-port-refused"},
 			Match: FirstOf(
 				OnContainer(Container, crashed),
-				When(noPods, OnCondition(Container, Revisions, "ContainerHealthy", "False", "", Re(`^Container failed with: `))),
+				When(noReadyPods, OnCondition(Container, Revisions, "ContainerHealthy", "False", "", Re(`^Container failed with: `))),
 			),
 		},
 	}
@@ -82,5 +83,8 @@ func lastLine(s string) string {
 	return strings.TrimSpace(lines[len(lines)-1])
 }
 
-// noPods says that no pod of the service is left to look at: conditions are the only word there is.
-func noPods(v *View) bool { return len(v.Pods()) == 0 }
+// noReadyPods says that no pod of the service is ready. A revision's condition then stands as the last word on how its container ended, whether
+// the pods are gone or were just made anew; a ready pod outweighs it.
+func noReadyPods(v *View) bool {
+	return !slices.ContainsFunc(v.Pods(), func(p PodState) bool { return p.Ready })
+}

@@ -27,13 +27,13 @@ func Rows(f *Facts) []Row {
 	return out
 }
 
-// stronger says whether a row seen through one door tells more than the same row seen through the other.
+// stronger says whether a row seen through one door tells more than the same row seen through the other: what a good request passed is in order.
 func stronger(a, b Row) bool {
 	rank := func(r Row) int {
 		switch {
-		case r.How == Dialled:
+		case r.State == RowOK:
 			return 0
-		case r.State == RowOK || r.State == RowInferred:
+		case r.State == RowInferred:
 			return 1
 		case r.State == RowFailed || r.State == RowDegraded:
 			return 2
@@ -51,6 +51,7 @@ func doorRows(f *Facts, door Door) []Row {
 	}
 	answer := doorAnswer(f.Observations, door)
 	b := bracketOf(f, door, steps)
+	b.blame(f, steps)
 	rows := make([]Row, 0, len(steps))
 	for i, s := range steps {
 		rows = append(rows, b.row(f, i, s, answer))
@@ -68,9 +69,12 @@ type bracket struct {
 	good *Observation // the door's own success
 	bad  Step
 	why  *Observation
+	// blamed are the steps that requests which entered further in ended at, by id.
+	blamed map[string]*Observation
 }
 
-// bracketOf narrows a door's failure with the requests that entered further in: the innermost entry that still fails speaks for the place.
+// bracketOf says where a door's failure stops. An answer tells by whom it was written; a request that got none is narrowed by those that entered
+// further in: the innermost that still fails speaks for the place. A place that is seen to work is not blamed, but what lies just outside it.
 func bracketOf(f *Facts, door Door, steps []Step) bracket {
 	b := bracket{door: door}
 	o := doorAnswer(f.Observations, door)
@@ -91,15 +95,42 @@ func bracketOf(f *Facts, door Door, steps []Step) bracket {
 			continue
 		}
 		if inner.OK() {
-			if (Step{Hop: hop}).place() <= s.place() { // the answer blamed something that works: what lies just outside it did not deliver
+			if (Step{Hop: hop}).place() <= s.place() {
 				hop = outward(steps, s)
 			}
 			break
 		}
-		hop, b.why = Suspect(inner), inner
+		if !b.why.tellsPlace() {
+			hop, b.why = Suspect(inner), inner
+		}
 	}
 	b.bad = place(steps, hop, b.why.Step)
 	return b
+}
+
+// blame finds the steps at which the requests that entered at each step ended.
+func (b *bracket) blame(f *Facts, steps []Step) {
+	b.blamed = map[string]*Observation{}
+	for _, s := range steps {
+		own := lastAt(f.Observations, s)
+		if own < 0 || !f.Observations[own].Judged() || f.Observations[own].OK() {
+			continue
+		}
+		at := place(steps, Suspect(&f.Observations[own]), s)
+		if b.blamed[at.ID()] == nil {
+			b.blamed[at.ID()] = &f.Observations[own]
+		}
+	}
+}
+
+// tellsPlace says whether an outcome itself tells where a request ended: an answer does, and so does a connection that never came about. One that
+// was made and then brought nothing may have gone any distance.
+func (o *Observation) tellsPlace() bool {
+	switch o.Outcome {
+	case Timeout, ResetByPeer, ClosedEarly, Malformed:
+		return false
+	}
+	return true
 }
 
 // lastRequest is the last real request that entered at exactly this step.
@@ -149,11 +180,13 @@ func (b bracket) row(f *Facts, i int, s Step, answer *Observation) Row {
 		return r
 	case b.bad.Hop != "" && s.ID() == b.bad.ID():
 		return Row{Step: s, State: RowFailed, How: how(own), Observation: own, Why: b.why.Describe()}
+	case b.blamed[s.ID()] != nil:
+		return Row{Step: s, State: RowFailed, How: how(own), Observation: own, Why: b.blamed[s.ID()].Describe()}
+	case own >= 0 && f.Observations[own].Judged(): // it answers; what its answer speaks of lies further in
+		return Row{Step: s, State: RowOK, How: Dialled, Observation: own, Why: "it answers: " + f.Observations[own].Describe()}
 	case b.bad.Hop != "" && outside(f, s, b.bad):
 		r.State, r.How, r.Why = RowInferred, Inferred, "the request that failed passed it"
 		return r
-	case own >= 0 && f.Observations[own].Judged():
-		return Row{Step: s, State: RowFailed, How: Dialled, Observation: own, Why: f.Observations[own].Describe()}
 	case own >= 0:
 		r.Observation, r.Why = own, notJudged(&f.Observations[own])
 		return r

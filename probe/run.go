@@ -230,12 +230,42 @@ func (r *runner) all() *hops.Snapshot {
 func (r *runner) inward(ctx context.Context) {
 	var asks []dial.Request
 	for _, e := range slices.Backward(r.run.Flow.Entries) {
-		if last := r.last(e); e.Step.Door != "" || !e.Request || !r.mayWake(e.Step) || last != nil && last.Asked == hops.RealRequest {
-			continue
+		last := r.last(e)
+		switch {
+		case e.Step.Door != "" || last != nil && last.Asked == hops.RealRequest:
+		case e.Request && r.mayWake(e.Step) && !(e.Step.Hop == hops.Activator && r.holds(e.Step)):
+			asks = append(asks, r.request(e))
 		}
-		asks = append(asks, r.request(e))
 	}
+	ctx, cancel := context.WithTimeout(ctx, max(innerPatience, r.slowest()))
+	defer cancel()
 	r.send(ctx, asks)
+}
+
+// innerPatience is how long an inner hop may take to answer where no front door took longer: it is asked only to see where requests stop.
+const innerPatience = 2 * time.Second
+
+// slowest is the longest time that a front door took, with a little to spare.
+func (r *runner) slowest() time.Duration {
+	var most time.Duration
+	for i := range r.run.Observations {
+		if o := &r.run.Observations[i]; o.Step.Door != "" {
+			most = max(most, o.Took)
+		}
+	}
+	return most + most/10
+}
+
+// holds says whether the activator would keep a request waiting: no pod of the revision is ready to take it.
+func (r *runner) holds(s hops.Step) bool {
+	for _, c := range r.run.Flow.Components {
+		for _, v := range c.Revisions {
+			if v.Name == s.Revision {
+				return !v.Ready
+			}
+		}
+	}
+	return false
 }
 
 // sleep waits; false when the context ended first.
