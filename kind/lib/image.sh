@@ -60,3 +60,11 @@ render() {
   for f in "$IMAGES"/*; do script+="s#dev\.local/${f##*/}:kind#$(cat "$f")#g;"; done
   sed "$script" "$@"
 }
+
+# The images of the cluster's parts.
+PARTS=(istio route-programmer knative-controller knative-webhook knative-autoscaler knative-activator knative-queue net-gateway-api
+  kserve-controller jaeger modelstore storage-initializer sklearnserver transformer echo-model)
+part_refs() { local p; for p in "${PARTS[@]}"; do image_ref "$p"; done; }
+
+# tag_parts: shell commands that give each of them, in the node, the tag that manifests can know beforehand.
+tag_parts() { local p; for p in "${PARTS[@]}"; do printf 'ctr -n k8s.io images tag --force %s dev.local/%s:kind >/dev/null\n' "$(image_ref "$p")" "$p"; done; }
