@@ -149,7 +149,7 @@ func named(s string, v int, k key, quote string, equals bool) (begin, end int) {
 	case n == "signature" || n == "secret" && !equals: // of a model; the name of a Secret
 		sure = false
 	}
-	switch word {
+	switch strings.TrimRight(word, ".") {
 	case "true", "false", "null", "None", "nil":
 		sure = false
 	}

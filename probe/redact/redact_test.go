@@ -57,7 +57,7 @@ func TestStringKeeps(t *testing.T) {
 		`docker-pullable://busybox@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`,
 		`admission webhook "inferenceservice.kserve-webhook-server.pod-mutator" denied the request: can't read storage secret storage-config: secrets "storage-config" not found`,
 		`secret "x" not found`, `secret models/serving-certs is not ready yet: secret could not be found`, "error looking up secret: not found",
-		"Unable to locate credentials", "Invalid AWS credentials. Verify AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.", "Set HF_TOKEN",
+		"Unable to locate credentials", "or use awsAnonymousCredential=true.", "Invalid AWS credentials. Verify AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.", "Set HF_TOKEN",
 		"dial tcp 127.0.0.1:8080: connect: connection refused", "no healthy upstream", "RBAC: access denied", "basic authentication failed",
 		"missing bearer token", `Bearer realm="https://auth.example.com/token",service="x"`, "s3://models/iris/model.joblib", "hf://org/model:rev",
 		`ModelMissingError: {"error":"Model with name iris does not exist."}`, `Expected "instances" to be a list`, "token: expired",
