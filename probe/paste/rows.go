@@ -1,0 +1,511 @@
+// rows.go: makes partial objects of table rows: each column goes where the API has it, and all of them stay under "row".
+package paste
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"probe/hops"
+)
+
+// rowReader takes the rows of one table.
+type rowReader struct {
+	p      *parser
+	tb     table
+	hint   hint
+	n      int
+	elided bool
+	last   int // events taken before the row that a wrapped text may continue
+	events bool
+}
+
+// wholeList is a list that a command printed in full.
+type wholeList struct {
+	kind      kind
+	namespace string
+	all       bool
+	selector  string
+}
+
+func (p *parser) newRows(tb table) *rowReader {
+	return &rowReader{p: p, tb: tb, hint: p.hint, events: tb.kind.kind == "Event"}
+}
+
+// tableKind tells what a table lists: by its columns, by the command above it when they fit, by the name of the file.
+func (p *parser) tableKind(tb table) (kind, bool) {
+	has := map[string]bool{}
+	for _, c := range tb.cols {
+		has[c.name] = true
+	}
+	if name := kindByColumns(has); name != "" {
+		return p.kinds.find(name)
+	}
+	for _, h := range []hint{p.hint, p.file} {
+		if len(h.kinds) == 1 && (h.verb == "get" || h.verb == "") && has["NAME"] {
+			return p.kinds.find(h.kinds[0])
+		}
+	}
+	if has["NAME"] && has["READY"] && has["REASON"] {
+		return p.kinds.find("kingress")
+	}
+	return kind{}, false
+}
+
+// kindByColumns knows the tables that one kind alone has (k8s.io/kubernetes/pkg/printers/internalversion, additionalPrinterColumns of the CRDs).
+func kindByColumns(has map[string]bool) string {
+	all := func(names ...string) bool {
+		for _, n := range names {
+			if !has[n] {
+				return false
+			}
+		}
+		return true
+	}
+	switch {
+	case all("REASON", "MESSAGE") && (has["OBJECT"] || has["KIND"] || has["LAST SEEN"] || has["LASTSEEN"] || has["TYPE"]):
+		return "events"
+	case all("NAME", "READY", "STATUS", "RESTARTS"):
+		return "pods"
+	case all("NAME", "URL", "READY") && (has["PREV"] || has["LATEST"] || has["DEFAULT TRAFFIC"] || has["CANARY TRAFFIC"] || has["LATESTREADYREVISION"]),
+		all("NAME", "READY", "PREVROLLEDOUTREVISION"), all("NAME", "READY", "DEFAULT TRAFFIC"):
+		return "isvc"
+	case all("NAME", "LATESTCREATED", "LATESTREADY") && (has["URL"] || has["DOMAIN"]):
+		return "ksvc"
+	case all("NAME", "LATESTCREATED", "LATESTREADY"):
+		return "configurations"
+	case all("NAME", "URL", "READY", "REASON"), all("NAME", "DOMAIN", "READY", "REASON"):
+		return "routes"
+	case has["CONFIG NAME"], has["K8S SERVICE NAME"], all("NAME", "SERVICE NAME", "GENERATION", "READY"):
+		return "revisions"
+	case has["DESIREDSCALE"]:
+		return "kpa"
+	case has["PRIVATESERVICENAME"], has["ACTIVATORS"], all("NAME", "MODE", "SERVICENAME"):
+		return "sks"
+	case has["UP-TO-DATE"]:
+		return "deployments"
+	case all("NAME", "DESIRED", "CURRENT", "READY") && !has["NODE SELECTOR"]:
+		return "replicasets"
+	case all("TYPE", "CLUSTER-IP"):
+		return "services"
+	case all("ADDRESSTYPE", "ENDPOINTS"):
+		return "endpointslices"
+	case has["ENDPOINTS"]:
+		return "endpoints"
+	case all("GATEWAYS", "HOSTS"):
+		return "vs"
+	case has["HOSTNAMES"]:
+		return "httproutes"
+	case has["PROGRAMMED"]:
+		return "gtw"
+	case all("CLASS", "HOSTS"), all("HOSTS", "ADDRESS", "PORTS"):
+		return "ingress.networking.k8s.io"
+	case has["STORAGECLASS"] && has["VOLUME"]:
+		return "pvc"
+	case all("DISABLED", "MODELTYPE"):
+		return "servingruntimes"
+	case has["CREATED AT"]:
+		return "crd"
+	case all("STATUS", "ROLES"):
+		return "nodes"
+	case has["POD-SELECTOR"]:
+		return "netpol"
+	case all("REQUEST", "LIMIT"):
+		return "quota"
+	case has["REFERENCE"] && has["TARGETS"]:
+		return "hpa"
+	}
+	return ""
+}
+
+// row takes one row.
+func (w *rowReader) row(cells []string, no int) {
+	w.n++
+	row := make(map[string]any, len(cells))
+	for i, c := range cells {
+		if i < len(w.tb.cols) && c != "" {
+			row[w.tb.cols[i].name] = w.p.shared(c)
+		}
+	}
+	if w.events {
+		w.last = len(w.p.events)
+		w.p.eventRow(row)
+		return
+	}
+	k, name, known := w.kindOf(str(row["NAME"]))
+	if !known {
+		return
+	}
+	if name == "" || strings.HasSuffix(name, "...") || strings.HasSuffix(name, "…") {
+		w.elided = true
+		return
+	}
+	row["NAME"] = name
+	w.p.rowObject(k, name, row, no)
+}
+
+// kindOf reads the kind before a name, as `kubectl get all` prints it, else that of the table.
+func (w *rowReader) kindOf(name string) (kind, string, bool) {
+	if prefix, rest, ok := strings.Cut(name, "/"); ok {
+		if k, found := w.p.kinds.find(prefix); found {
+			return k, rest, true
+		}
+		w.p.dropped[prefix]++
+		return kind{}, "", false
+	}
+	k := w.tb.kind
+	if k.kind == "ServingRuntime" && len(w.hint.kinds) == 0 && strings.HasPrefix(name, "kserve-") {
+		k, _ = w.p.kinds.find("clusterservingruntimes") // KServe's own runtimes are cluster-wide
+	}
+	if k.kind == "InferenceService" && w.tb.has("DEFAULT TRAFFIC") {
+		k.api = "serving.kubeflow.org/v1alpha2" // KFServing's own columns
+	}
+	return k, name, w.tb.known
+}
+
+// continues takes a line that is no row as the rest of the last row's text.
+func (w *rowReader) continues(text string) bool {
+	if w.n == 0 || len(text) > 2000 {
+		return false
+	}
+	last := w.tb.cols[len(w.tb.cols)-1].name
+	if w.events && last == "MESSAGE" && len(w.p.events) > w.last {
+		e := &w.p.events[len(w.p.events)-1].Event
+		t := strings.TrimSpace(text)
+		if len(e.Message)+len(t) > 4000 || jsonLine(t) {
+			return false
+		}
+		if len(t) > 0 && t != text || endsOpen(e.Message) {
+			e.Message += " " + t
+		} else {
+			e.Message += t
+		}
+		return true
+	}
+	return last == "REASON" && strings.HasPrefix(text, " ") || strings.HasPrefix(strings.TrimSpace(text), "<none>")
+}
+
+func jsonLine(t string) bool { return strings.HasPrefix(t, "{") && strings.HasSuffix(t, "}") }
+
+// endsOpen says whether a text that was wrapped lost a blank at its end.
+func endsOpen(s string) bool { return s != "" && strings.IndexByte(":,;.", s[len(s)-1]) >= 0 }
+
+// end notes what the table proves: a list that a command without names, selectors or pipes printed is whole when nothing was left out.
+func (w *rowReader) end() {
+	if w.n == 0 {
+		return
+	}
+	if !w.tb.known && !w.events {
+		if w.n > 0 && len(w.p.dropped) == 0 {
+			w.p.note(w.p.name, 0, "a table whose kind cannot be told by its columns: put the kubectl command above it")
+		}
+		return
+	}
+	if !w.elided {
+		w.p.whole(w.hint, w.tb.kind)
+	}
+}
+
+// whole remembers a list that its command printed in full.
+func (p *parser) whole(h hint, k kind) {
+	ownSelector := h.selector != "" && strings.Contains(h.selector, "/inferenceservice=") && h.name == ""
+	if h.tool != "kubectl" || h.verb != "get" || h.named && !ownSelector || len(h.kinds) != 1 {
+		return
+	}
+	p.lists = append(p.lists, wholeList{kind: k, namespace: h.namespace, all: h.all, selector: h.selector})
+}
+
+// rowObject makes the object of a row.
+func (p *parser) rowObject(k kind, name string, row map[string]any, no int) {
+	meta := map[string]any{"name": name}
+	o := hops.Object{APIVersion: k.api, Kind: k.kind, Name: name, Namespace: str(row["NAMESPACE"]), Partial: true}
+	if o.Namespace != "" {
+		meta["namespace"] = o.Namespace
+	}
+	if labels := labelsOf(str(row["LABELS"])); labels != nil {
+		meta["labels"] = labels
+	}
+	o.Tree = map[string]any{"apiVersion": k.api, "kind": k.kind, "metadata": meta, "row": row}
+	f := found{Object: o, row: true, age: ageOf(str(row["AGE"])), name: p.name, no: no}
+	spread(&f.Object, row)
+	p.take(f)
+}
+
+// labelsOf reads "a=b,c=d".
+func labelsOf(s string) map[string]any {
+	if s == "" || s == "<none>" {
+		return nil
+	}
+	m := map[string]any{}
+	for pair := range strings.SplitSeq(s, ",") {
+		if k, v, ok := strings.Cut(pair, "="); ok {
+			m[k] = v
+		}
+	}
+	return m
+}
+
+// spread writes the columns of a row where the API has them.
+func spread(o *hops.Object, row map[string]any) {
+	spec, status := map[string]any{}, map[string]any{}
+	cell := func(name string) string {
+		s := str(row[name])
+		if s == "<none>" || s == "<unknown>" || s == "<unset>" {
+			return ""
+		}
+		return s
+	}
+	put := func(m map[string]any, field, col string) {
+		if v := cell(col); v != "" {
+			m[field] = v
+		}
+	}
+	switch o.Kind {
+	case "InferenceService":
+		put(status, "url", "URL")
+		ready(status, cell("READY"), "", "")
+		traffic(status, cell)
+	case "Service":
+		if strings.HasPrefix(o.APIVersion, "serving.knative.dev") {
+			knative(status, cell, put)
+		} else {
+			service(spec, status, cell, put)
+		}
+	case "Configuration", "Route", "Revision", "Ingress", "PodAutoscaler", "ServerlessService", "Certificate":
+		knative(status, cell, put)
+		put(status, "serviceName", "SERVICENAME")
+		put(status, "privateServiceName", "PRIVATESERVICENAME")
+		put(spec, "mode", "MODE")
+		if o.Kind == "Ingress" && strings.HasPrefix(o.APIVersion, "networking.k8s.io") {
+			put(spec, "ingressClassName", "CLASS")
+		}
+	case "Deployment":
+		deployment(spec, status, cell)
+	case "ReplicaSet":
+		number(spec, "replicas", cell("DESIRED"))
+		number(status, "replicas", cell("CURRENT"))
+		number(status, "readyReplicas", cell("READY"))
+	case "Pod":
+		put(status, "podIP", "IP")
+		put(spec, "nodeName", "NODE")
+	case "PersistentVolumeClaim", "Namespace":
+		put(status, "phase", "STATUS")
+		put(spec, "storageClassName", "STORAGECLASS")
+		put(spec, "volumeName", "VOLUME")
+	case "Node":
+		first, rest, _ := strings.Cut(cell("STATUS"), ",")
+		ready(status, map[string]string{"Ready": "True", "NotReady": "False"}[first], "", "")
+		if strings.Contains(rest, "SchedulingDisabled") {
+			spec["unschedulable"] = true
+		}
+	case "VirtualService":
+		words(spec, "hosts", cell("HOSTS"))
+		words(spec, "gateways", cell("GATEWAYS"))
+	case "HTTPRoute":
+		words(spec, "hostnames", cell("HOSTNAMES"))
+	case "DestinationRule":
+		put(spec, "host", "HOST")
+	case "Gateway":
+		put(spec, "gatewayClassName", "CLASS")
+		ready(status, cell("PROGRAMMED"), "Programmed", "")
+	case "Endpoints", "EndpointSlice":
+		addresses(o, cell("ENDPOINTS"), cell("PORTS"))
+		return
+	case "PeerAuthentication":
+		if m := cell("MODE"); m != "" {
+			spec["mtls"] = map[string]any{"mode": m}
+		}
+	case "AuthorizationPolicy":
+		put(spec, "action", "ACTION")
+	case "ServingRuntime", "ClusterServingRuntime":
+		if d := cell("DISABLED"); d != "" {
+			spec["disabled"] = d == "true"
+		}
+		if m := cell("MODELTYPE"); m != "" {
+			spec["supportedModelFormats"] = []any{map[string]any{"name": m}}
+		}
+	}
+	if len(spec) > 0 {
+		o.Tree["spec"] = spec
+	}
+	if len(status) > 0 {
+		o.Tree["status"] = status
+	}
+}
+
+// ready writes the Ready condition that a column shows.
+func ready(status map[string]any, truth, kind, reason string) {
+	if truth == "" {
+		return
+	}
+	if kind == "" {
+		kind = "Ready"
+	}
+	c := map[string]any{"type": kind, "status": truth}
+	if reason != "" {
+		c["reason"] = reason
+	}
+	status["conditions"] = []any{c}
+}
+
+// knative writes the columns that Knative's kinds share.
+func knative(status map[string]any, cell func(string) string, put func(map[string]any, string, string)) {
+	put(status, "url", "URL")
+	if d := cell("DOMAIN"); d != "" {
+		status["url"] = "http://" + d
+	}
+	put(status, "latestCreatedRevisionName", "LATESTCREATED")
+	put(status, "latestReadyRevisionName", "LATESTREADY")
+	number(status, "actualReplicas", cell("ACTUAL REPLICAS"))
+	number(status, "desiredReplicas", cell("DESIRED REPLICAS"))
+	number(status, "desiredScale", cell("DESIREDSCALE"))
+	number(status, "actualScale", cell("ACTUALSCALE"))
+	ready(status, cell("READY"), "", cell("REASON"))
+}
+
+// traffic writes the share columns of an InferenceService, of KServe and of KFServing.
+func traffic(status map[string]any, cell func(string) string) {
+	var list []any
+	add := func(col, revision, tag string) {
+		n, err := strconv.Atoi(cell(col))
+		if err != nil {
+			return
+		}
+		t := map[string]any{"percent": int64(n)}
+		if rev := cell(revision); rev != "" {
+			t["revisionName"] = rev
+		}
+		if tag == "latest" {
+			t["latestRevision"] = true
+		}
+		list = append(list, t)
+	}
+	add("LATEST", "LATESTREADYREVISION", "latest")
+	add("PREV", "PREVROLLEDOUTREVISION", "")
+	predictor := map[string]any{}
+	if list != nil {
+		predictor["traffic"] = list
+	}
+	if rev := cell("LATESTREADYREVISION"); rev != "" {
+		predictor["latestReadyRevision"] = rev
+	}
+	if rev := cell("PREVROLLEDOUTREVISION"); rev != "" {
+		predictor["previousRolledoutRevision"] = rev
+	}
+	if len(predictor) > 0 {
+		status["components"] = map[string]any{"predictor": predictor}
+	}
+	number(status, "traffic", cell("DEFAULT TRAFFIC"))
+	number(status, "canaryTraffic", cell("CANARY TRAFFIC"))
+}
+
+func deployment(spec, status map[string]any, cell func(string) string) {
+	up, all, counted := strings.Cut(cell("READY"), "/")
+	if counted {
+		number(status, "readyReplicas", up)
+		number(spec, "replicas", all)
+	} else {
+		number(spec, "replicas", cell("DESIRED"))
+		number(status, "replicas", cell("CURRENT"))
+	}
+	number(status, "updatedReplicas", cell("UP-TO-DATE"))
+	number(status, "availableReplicas", cell("AVAILABLE"))
+}
+
+func service(spec, status map[string]any, cell func(string) string, put func(map[string]any, string, string)) {
+	put(spec, "type", "TYPE")
+	ip := cell("CLUSTER-IP")
+	if ip == "None" || ip != "" {
+		spec["clusterIP"] = ip
+	}
+	ext := cell("EXTERNAL-IP")
+	switch {
+	case ext == "" || ext == "<pending>":
+		if ext != "" {
+			status["loadBalancer"] = map[string]any{}
+		}
+	case cell("TYPE") == "ExternalName":
+		spec["externalName"] = ext
+	default:
+		field := "hostname"
+		if strings.Trim(ext, "0123456789.,") == "" || strings.Contains(ext, ":") {
+			field = "ip"
+		}
+		first, _, _ := strings.Cut(ext, ",")
+		status["loadBalancer"] = map[string]any{"ingress": []any{map[string]any{field: first}}}
+	}
+	var ports []any
+	for one := range strings.SplitSeq(cell("PORT(S)"), ",") {
+		pair, proto, ok := strings.Cut(one, "/")
+		if !ok {
+			continue
+		}
+		num, node, _ := strings.Cut(pair, ":")
+		m := map[string]any{"protocol": proto}
+		number(m, "port", num)
+		number(m, "nodePort", node)
+		ports = append(ports, m)
+	}
+	if ports != nil {
+		spec["ports"] = ports
+	}
+}
+
+// addresses writes the ready addresses of Endpoints or an EndpointSlice, with "+ 2 more..." left as unknown.
+func addresses(o *hops.Object, list, ports string) {
+	endpoints, portList := []any{}, []any{}
+	seen := map[string]bool{}
+	list, _, _ = strings.Cut(list, " + ")
+	addPort := func(s string) {
+		if n, err := strconv.Atoi(s); err == nil && !seen[s] {
+			seen[s] = true
+			portList = append(portList, map[string]any{"port": int64(n)})
+		}
+	}
+	for a := range strings.SplitSeq(list, ",") {
+		if a = strings.TrimSpace(a); a == "" {
+			continue
+		}
+		ip := a
+		if i := strings.LastIndexByte(a, ':'); i > 0 && strings.Count(a, ":") == 1 {
+			ip = a[:i]
+			addPort(a[i+1:])
+		}
+		endpoints = append(endpoints, map[string]any{"addresses": []any{ip}, "conditions": map[string]any{"ready": true}})
+	}
+	for s := range strings.SplitSeq(ports, ",") {
+		addPort(s)
+	}
+	o.Tree["endpoints"], o.Tree["ports"] = endpoints, portList
+	if o.Kind == "Endpoints" {
+		o.Kind, o.APIVersion = "EndpointSlice", "discovery.k8s.io/v1"
+		o.Tree["kind"], o.Tree["apiVersion"] = o.Kind, o.APIVersion
+		o.Tree["metadata"].(map[string]any)["labels"] = map[string]any{"kubernetes.io/service-name": o.Name}
+	}
+}
+
+// number writes a cell that is a whole number.
+func number(m map[string]any, field, s string) {
+	if n, err := strconv.Atoi(strings.TrimSpace(s)); err == nil {
+		m[field] = int64(n)
+	}
+}
+
+// words writes a cell that Kubernetes prints as a list: ["a","b"] or [a b].
+func words(m map[string]any, field, s string) {
+	s = strings.Trim(s, "[]")
+	var out []any
+	for w := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ',' || r == ' ' || r == '"' }) {
+		out = append(out, w)
+	}
+	if out != nil {
+		m[field] = out
+	}
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return fmt.Sprintf("%d %s", n, what)
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
