@@ -23,8 +23,8 @@ import (
 // A run sends some 20 reads in one burst and, when something is broken, some 35 more. client-go's defaults (5 a second, burst 10) would spread
 // them over ten seconds.
 const (
-	queriesPerSecond = 50
-	burst            = 100
+	queriesPerSecond = 100
+	burst            = 200
 )
 
 // Options are what New may be told; the zero value has a default for each.

@@ -23,6 +23,8 @@ const (
 	shortTail   = 40         // lines, when those of logTail are more than logBytes
 	maxLogPods  = 6
 	maxLogReads = 12
+	// The kubelet answers so, with 200, when the container is already removed (k8s.io/kubernetes/pkg/kubelet/kuberuntime, GetContainerLogs).
+	lostLog = "unable to retrieve container logs for "
 )
 
 // logRead is one log to read.
@@ -75,6 +77,9 @@ func (c *Cluster) log(ctx context.Context, source hops.Source, l logRead) (lines
 	}
 	if err != nil {
 		return nil, false, err
+	}
+	if bytes.HasPrefix(raw, []byte(lostLog)) {
+		return nil, false, errors.New("the node no longer has it")
 	}
 	lines, n := parseLog(source, l, raw)
 	return lines, n < l.tail && l.seconds == 0, nil

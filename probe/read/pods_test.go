@@ -20,7 +20,7 @@ func TestPods(t *testing.T) {
 		want   string // or the error
 	}{
 		{"ready first, none that terminates", func(*api) {}, gateway,
-			"[{istio-system ingress-a 10.0.0.1 8080 true} {istio-system ingress-b 10.0.0.2 8080 false}]"},
+			"[{istio-system ingress-a 10.0.0.1 8080 true} {istio-system ingress-0 10.0.0.2 8080 false}]"},
 		{"external name", func(*api) {}, hops.Target{Kind: "service", Namespace: "models", Name: "healthy-http", Port: 80},
 			"[{istio-system ingress-a 10.0.0.1 8081 true}]"},
 		{"no such port", func(*api) {}, hops.Target{Kind: "service", Namespace: "istio-system", Name: "istio-ingressgateway", Port: 443},

@@ -127,7 +127,8 @@ func ruled(all []access) []rbacv1.PolicyRule {
 		out = append(out, rule)
 	}
 	slices.SortFunc(out, func(a, b rbacv1.PolicyRule) int {
-		return cmp.Or(strings.Compare(a.APIGroups[0], b.APIGroups[0]), strings.Compare(a.Resources[0], b.Resources[0]), strings.Compare(a.Verbs[0], b.Verbs[0]))
+		return cmp.Or(strings.Compare(a.APIGroups[0], b.APIGroups[0]), strings.Compare(a.Resources[0], b.Resources[0]), strings.Compare(a.Verbs[0], b.Verbs[0]),
+			slices.Compare(a.ResourceNames, b.ResourceNames))
 	})
 	return out
 }

@@ -77,20 +77,22 @@ func (w *want) systemPods(ctx context.Context, namespace string) ([]hops.Object,
 
 // controller is one part of the machinery that writes about services: the pods whose names begin so, and how many of them to read.
 type controller struct {
-	namespace, prefix, container string
-	pods                         int
+	title, namespace, prefix, container string
+	pods                                int
 }
+
+func (k controller) what() string { return "log of " + k.title + " in " + k.namespace }
 
 // controllers lists the parts whose logs are read.
 func (w *want) controllers() []controller {
 	s := w.opts.System
 	return []controller{
-		{s.KServe, "kserve-controller-manager-", "manager", 1},
-		{s.Knative, "controller-", "controller", 1},
-		{s.Knative, "activator-", "activator", 2},
-		{s.Knative, "autoscaler-", "autoscaler", 1},
-		{s.Knative, "net-", "controller", 1}, // net-istio-controller, net-gateway-api-controller, net-kourier-controller
-		{s.Istio, "istiod-", "discovery", 1},
+		{"KServe's controller", s.KServe, "kserve-controller-manager-", "manager", 1},
+		{"Knative's controller", s.Knative, "controller-", "controller", 1},
+		{"the activator", s.Knative, "activator-", "activator", 2},
+		{"the autoscaler", s.Knative, "autoscaler-", "autoscaler", 1},
+		{"Knative's ingress controller", s.Knative, "net-", "controller", 1}, // net-istio-controller, net-gateway-api-controller, net-kourier-controller
+		{"istiod", s.Istio, "istiod-", "discovery", 1},
 	}
 }
 
@@ -100,11 +102,10 @@ const systemTail = 200 // lines
 func (w *want) systemLogs(info hops.SourceInfo) []task {
 	var out []task
 	for _, k := range w.controllers() {
-		what := "log of " + strings.TrimSuffix(k.prefix, "-") + " in " + k.namespace
-		out = append(out, task{info, what, k.pods, func(ctx context.Context, b *basket) {
+		out = append(out, task{info, k.what(), k.pods, func(ctx context.Context, b *basket) {
 			list, err := w.systemPods(ctx, k.namespace)
 			if err != nil {
-				b.done(info, what, err)
+				b.done(info, k.what(), err)
 				return
 			}
 			w.controllerLogs(ctx, b, info, k, list)
@@ -120,7 +121,7 @@ func (w *want) controllerLogs(ctx context.Context, b *basket, info hops.SourceIn
 	list = slices.DeleteFunc(slices.Clone(list), func(o hops.Object) bool { return !strings.HasPrefix(o.Name, k.prefix) })
 	slices.SortStableFunc(list, func(a, b hops.Object) int { return b.Created().Compare(a.Created()) })
 	if len(list) == 0 {
-		b.done(info, "log of "+strings.TrimSuffix(k.prefix, "-")+" in "+k.namespace, errors.New("no pod of that name"))
+		b.done(info, k.what(), fmt.Errorf("no pod of %s is called %s...", k.namespace, k.prefix))
 	}
 	for i := range list[:min(len(list), k.pods)] {
 		o := &list[i]

@@ -55,7 +55,8 @@ func factsWith(pods ...map[string]any) hops.Facts {
 		return hops.Target{Kind: "service", Namespace: "istio-system", Name: name, Port: 80}
 	}
 	flow := hops.Flow{Ref: ref, Doors: []hops.DoorState{{Door: hops.Outside, Host: "healthy-http.models.example.com", Gateway: gate("istio-ingressgateway")},
-		{Door: hops.ClusterLocal, Host: "healthy-http.models.svc.cluster.local", Gateway: gate("knative-local-gateway")}}}
+		{Door: hops.ClusterLocal, Host: "healthy-http.models.svc.cluster.local", Gateway: gate("knative-local-gateway")}},
+		Components: []hops.ComponentState{{Name: hops.Predictor, Host: "tagged.example.org"}}}
 	return hops.Facts{Ref: ref, Flow: flow, Snapshots: []hops.Snapshot{s}}
 }
 
@@ -69,10 +70,10 @@ func TestContainerLogs(t *testing.T) {
 		"p-old/kserve-container":             strings.Repeat(stamp+"INFO: ok\n", 300),
 		"p-old/queue-proxy":                  long,
 		"p-old/queue-proxy/previous":         "",
-		"p-old/storage-initializer/previous": "",
+		"p-new/storage-initializer/previous": "unable to retrieve container logs for containerd://7d2f",
 	}
 	facts := factsWith(pod("p-old", "2026-11-22T15:00:00Z", true, "kserve-container running 0", "queue-proxy running 0", "sidecar running 0"),
-		pod("p-new", "2026-11-22T15:59:00Z", false, "storage-initializer done 0", "kserve-container crashed 3", "queue-proxy waiting 0"))
+		pod("p-new", "2026-11-22T15:59:00Z", false, "storage-initializer done 1", "kserve-container crashed 3", "queue-proxy waiting 0"))
 	s := a.start(t, Options{}).Want(t.Context(), facts, []hops.Source{hops.ContainerLogs})
 	count := map[string]int{}
 	last := map[string]hops.Line{}
@@ -91,6 +92,9 @@ func TestContainerLogs(t *testing.T) {
 	}
 	if l := last["p-old/queue-proxy previous=false"]; l.Text != "the last word" || l.Time.Nanosecond() != 123456789 {
 		t.Errorf("the end of a long log: %+v", l)
+	}
+	if len(s.Gaps) != 1 || s.Gaps[0].What != "log of pod models/p-new, container storage-initializer, its last run" || s.Gaps[0].Why != "the node no longer has it" {
+		t.Errorf("a log that is lost must be a gap: %+v", s.Gaps)
 	}
 	if slices.Contains(s.Full, hops.ContainerLogs) {
 		t.Error("cut logs prove no absence")
@@ -163,7 +167,7 @@ func TestAccessLogs(t *testing.T) {
 		keep       bool
 	}{
 		{"outside host", line("404", "healthy-http.models.example.com", "-", "a"), true},
-		{"with port", line("404", "healthy-http.models.example.com:8080", "-", "a"), true},
+		{"with port", line("404", "tagged.example.org:8080", "-", "a"), true},
 		{"after the rewrite", line("200", "healthy-http-predictor.models.svc.cluster.local", "-", "a"), true},
 		{"by cluster", line("503", "10.0.0.1", "outbound|80||healthy-http-predictor-00001.models.svc.cluster.local", "a"), true},
 		{"our id", line("404", "nobody.example.com", "-", "our-own"), true},
@@ -174,7 +178,7 @@ func TestAccessLogs(t *testing.T) {
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			a := newAPI(service(t)...)
-			a.logs = map[string]string{"ingress-a/istio-proxy": tc.line, "ingress-b/istio-proxy": ""} // a log without naming the container is refused
+			a.logs = map[string]string{"ingress-a/istio-proxy": tc.line, "ingress-0/istio-proxy": ""} // a log without naming the container is refused
 			s := a.start(t, Options{}).Want(t.Context(), facts, []hops.Source{hops.AccessLogs})
 			if got := len(s.Lines) > 0; got != tc.keep {
 				t.Errorf("kept: %v, want %v; gaps %+v", got, tc.keep, s.Gaps)
