@@ -28,10 +28,11 @@ func deadlineOf(revision *Object) time.Duration {
 }
 
 // expires says when Knative will begin to delete the pods of the step's revision, and with them their logs and states: when a revision did not
-// become ready, or did not wake up, the autoscaler scales it to zero. Zero when that will not happen or cannot be told.
+// become ready, or did not wake up, the autoscaler scales it to zero. A time that has passed says that it may happen at any moment. Zero when it
+// will not happen or cannot be told.
 func (ix *index) expires(s Step) time.Time {
 	rev := ix.find(Revisions, s.Revision)
-	if rev == nil {
+	if rev == nil || ix.now.IsZero() {
 		return time.Time{}
 	}
 	left, gone := 0, time.Time{}
@@ -41,7 +42,8 @@ func (ix *index) expires(s Step) time.Time {
 		case p.Ready:
 			return time.Time{}
 		case p.Deleted():
-			if t := when(p.Get("metadata", "deletionTimestamp")); t.After(gone) {
+			t := when(p.Get("metadata", "deletionTimestamp")).Add(-time.Duration(p.Int("metadata", "deletionGracePeriodSeconds")) * time.Second)
+			if t.After(gone) {
 				gone = t
 			}
 		default:
@@ -49,7 +51,7 @@ func (ix *index) expires(s Step) time.Time {
 		}
 	}
 	if left == 0 {
-		return gone // the kubelet removes a pod at its deletionTimestamp at the latest
+		return gone // being deleted since then
 	}
 	return ix.givesUp(rev)
 }
