@@ -116,11 +116,13 @@ func hide(found []Finding, rules []Rule) (shown, hidden []Finding) {
 			shown = append(shown, found[i])
 		}
 	}
-	for i := range shown { // Explains was filled on found after some were copied
-		for j := range found {
-			if found[j].ID == shown[i].ID && found[j].Step.ID() == shown[i].Step.ID() {
-				shown[i].Explains = found[j].Explains
-				slices.Sort(shown[i].Explains)
+	for _, copied := range [][]Finding{shown, hidden} { // Explains was filled on found after some were copied
+		for i := range copied {
+			for j := range found {
+				if found[j].ID == copied[i].ID && found[j].Step.ID() == copied[i].Step.ID() {
+					copied[i].Explains = found[j].Explains
+					slices.Sort(copied[i].Explains)
+				}
 			}
 		}
 	}
