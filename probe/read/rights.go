@@ -34,7 +34,8 @@ func Rules(needs []hops.Source, scope hops.Scope) []rbacv1.PolicyRule {
 func DialRules(outside bool) []rbacv1.PolicyRule {
 	all := []access{{"", "services", "list", nil}, {"discovery.k8s.io", "endpointslices", "list", nil}}
 	if outside {
-		all = append(all, access{"", "pods/portforward", "create", nil})
+		// A WebSocket is opened by a GET, which API servers of some versions take for the verb get, of others for create.
+		all = append(all, access{"", "pods/portforward", "create", nil}, access{"", "pods/portforward", "get", nil})
 	}
 	return ruled(all)
 }
