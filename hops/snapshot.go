@@ -133,3 +133,27 @@ func lastSlash(s string) int {
 	}
 	return -1
 }
+
+// Join makes one snapshot of several in time order: the latest version of each object, all events and lines, and what was read in full by then.
+func Join(list []Snapshot) Snapshot {
+	var out Snapshot
+	at := map[ObjectRef]int{}
+	for _, s := range list {
+		out.Time = s.Time
+		for _, o := range s.Objects {
+			i, seen := at[o.Ref()]
+			switch {
+			case !seen:
+				at[o.Ref()] = len(out.Objects)
+				out.Objects = append(out.Objects, o)
+			case !o.Partial || out.Objects[i].Partial:
+				out.Objects[i] = o
+			}
+		}
+		out.Events = append(out.Events, s.Events...)
+		out.Lines = append(out.Lines, s.Lines...)
+		out.Full = append(out.Full, s.Full...)
+		out.Gaps = append(out.Gaps, s.Gaps...)
+	}
+	return out
+}

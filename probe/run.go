@@ -211,19 +211,8 @@ func (r *runner) further(ctx context.Context) {
 			r.run.Snapshots = append(r.run.Snapshots, s)
 		}
 	}
-	r.run.Flow = hops.Resolve(r.all(), r.o.Ref)
-}
-
-// all joins the snapshots; later versions of an object come last and win.
-func (r *runner) all() *hops.Snapshot {
-	var out hops.Snapshot
-	for _, s := range r.run.Snapshots {
-		out.Time = s.Time
-		out.Objects = append(out.Objects, s.Objects...)
-		out.Full = append(out.Full, s.Full...)
-		out.Gaps = append(out.Gaps, s.Gaps...)
-	}
-	return &out
+	all := hops.Join(r.run.Snapshots)
+	r.run.Flow = hops.Resolve(&all, r.o.Ref)
 }
 
 // inward sends the real request at every entry behind the doors that has not had one, from the container outward, side by side.

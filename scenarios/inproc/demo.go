@@ -51,14 +51,14 @@ func (d Demo) Start() (*Cluster, error) {
 
 // Start plays the service of a recorded run, its clocks moved so that the recording was taken now.
 func Start(run *hops.Run, faults ...Fault) (*Cluster, error) {
-	s := join(run)
-	rejuvenate(s, time.Since(s.Time))
-	flow := hops.Resolve(s, run.Ref)
+	s := hops.Join(run.Snapshots)
+	rejuvenate(&s, time.Since(s.Time))
+	flow := hops.Resolve(&s, run.Ref)
 	plane, err := NewPlane(&flow, faults...)
 	if err != nil {
 		return nil, err
 	}
-	api, err := NewAPI(s)
+	api, err := NewAPI(&s)
 	if err != nil {
 		plane.Close()
 		return nil, err
@@ -88,27 +88,6 @@ func (d Demo) load() (hops.Run, error) {
 	}
 	run, _, err := capture.Load(dir)
 	return run, err
-}
-
-// join makes one snapshot of a run's: the latest version of each object, all events and lines.
-func join(run *hops.Run) *hops.Snapshot {
-	out := &hops.Snapshot{}
-	at := map[string]int{}
-	for _, s := range run.Snapshots {
-		out.Time = s.Time
-		for _, o := range s.Objects {
-			key := string(o.Source) + "/" + o.Namespace + "/" + o.Name
-			if i, ok := at[key]; ok {
-				out.Objects[i] = o
-				continue
-			}
-			at[key] = len(out.Objects)
-			out.Objects = append(out.Objects, o)
-		}
-		out.Events = append(out.Events, s.Events...)
-		out.Lines = append(out.Lines, s.Lines...)
-	}
-	return out
 }
 
 // rejuvenate moves every time stamp of the snapshot by d, so that ages are what they were when it was taken.
