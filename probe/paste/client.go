@@ -39,13 +39,16 @@ type transcript struct {
 	body   []string
 	size   int
 	no     int // first line
+	at     int // present line
 	blanks int
 	n      int // exchanges given
-	last   string
+	// outcome is what the number of curl's error says; "" when it says nothing.
+	outcome hops.Outcome
 }
 
 var (
-	statusLine = regexp.MustCompile(`^(HTTP/[0-9.]+) (\d{3})(?: (.*))?$`)
+	piped      = regexp.MustCompile(`^HTTP/[0-9.]+ \d{3}[^|]*\|[a-z-]+: `)
+	statusLine = regexp.MustCompile(`^(HTTP/[0-9.]+) (\d{3})(?: ([^|]*))?$`)
 	sentHead   = regexp.MustCompile(`^(GET|POST|PUT|HEAD|OPTIONS|PATCH|DELETE) (\S+) (HTTP/[0-9.]+)$`)
 	headerLine = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9-]*):\s*(.*)$`)
 	curlError  = regexp.MustCompile(`^curl: \((\d+)\) (.*)$`)
@@ -71,7 +74,7 @@ func (p *parser) startClient(l line, t string) bool {
 	case '<':
 		ok = strings.HasPrefix(t, "< HTTP/")
 	case 'H':
-		ok = statusLine.MatchString(t)
+		ok = statusLine.MatchString(t) || piped.MatchString(t)
 	case 'c':
 		ok = curlError.MatchString(t)
 	case '-':
@@ -108,6 +111,7 @@ func (p *parser) transcript() {
 		if t.no == 0 && !l.blank() {
 			t.no = l.no
 		}
+		t.at = l.no
 		t.line(l)
 	}
 	t.flush()
@@ -137,14 +141,23 @@ func (t *transcript) over(l line) bool {
 	if strings.HasPrefix(s, "apiVersion:") || describeHead.MatchString(s) || strings.HasPrefix(s, "[pod/") {
 		return true
 	}
-	if _, ok := hops.ParseAccess(hops.Line{Text: s}); ok {
+	if _, _, ok := accessIn(s); ok {
 		return true
 	}
 	marked := strings.HasPrefix(s, "* ") || strings.HasPrefix(s, "> ") || strings.HasPrefix(s, "< ") || strings.HasPrefix(s, "curl:") || statusLine.MatchString(s)
+	if t.part == answered && !marked && t.complete() {
+		return true
+	}
 	if t.part != answered && t.part != sent {
 		return !marked && blanks > 1 || len(t.body) > 200 && !marked
 	}
 	return len(t.body) > 400 && !marked || blanks > 2 && !marked
+}
+
+// complete says whether the whole body was read, as its length tells. JSON may have been spread over lines since.
+func (t *transcript) complete() bool {
+	n, err := strconv.Atoi(t.o.Header["content-length"])
+	return err == nil && (n == 0 || t.size > n && !strings.Contains(t.o.Header["content-type"], "json"))
 }
 
 // line takes one line.
@@ -167,9 +180,22 @@ func (t *transcript) line(l line) {
 	case strings.HasPrefix(trimmed, "{ [") || strings.HasPrefix(trimmed, "} ["):
 	case curlError.MatchString(trimmed):
 		m := curlError.FindStringSubmatch(trimmed)
+		switch m[1] {
+		case "5", "6", "7", "35", "60":
+			if t.o.Status > 0 {
+				t.flush() // this one never got an answer
+			}
+		}
 		t.fail(m[2])
+		t.outcome = curlOutcome(m[1], m[2])
 		t.p.addLine(hops.Line{Source: hops.ClientLog, Text: trimmed, Number: l.no})
 		t.flush()
+		t.no = 0
+	case piped.MatchString(trimmed): // answers that a script joined into one line
+		for h := range strings.SplitSeq(trimmed, "|") {
+			t.receive(strings.TrimSpace(h))
+		}
+		t.part = answered
 	case statusLine.MatchString(trimmed) && (t.part != heading || t.dump):
 		t.dump = true
 		t.receive(trimmed)
@@ -351,7 +377,6 @@ func (t *transcript) bodyLine(s string) {
 	if t.part == heading {
 		t.part = answered
 	}
-	t.last = s
 	if t.size < 4*maxBody {
 		t.body = append(t.body, s)
 		t.size += len(s) + 1
@@ -390,12 +415,12 @@ func (t *transcript) flush() {
 	if cut, ok := strings.CutSuffix(body, "%"); ok && (statusOfBody(cut) > 0 || o.Header["content-length"] == strconv.Itoa(len(cut))) {
 		body = cut // zsh marks a missing end of line so
 	}
-	callURL, knock, failed, no := t.url, t.call.knock, t.error, t.no
+	callURL, knock, failed, no, outcome := t.url, t.call.knock, t.error, t.no, t.outcome
 	if callURL == "" {
 		callURL = t.call.url
 	}
 	defaults := t.call
-	*t = transcript{p: t.p, call: t.call, n: t.n + 1}
+	*t = transcript{p: t.p, call: t.call, n: t.n + 1, no: t.at, at: t.at}
 	if o.Status == 0 && failed == "" {
 		if body == "" || !defaults.raw && o.Method == "" {
 			return
@@ -418,7 +443,9 @@ func (t *transcript) flush() {
 	t.p.place(&o, callURL, defaults)
 	o.Outcome = hops.Answered
 	if o.Status == 0 {
-		o.Outcome, o.Err = outcomeOf(failed), failed
+		if o.Outcome, o.Err = outcome, failed; outcome == "" {
+			o.Outcome = outcomeOf(failed)
+		}
 		if o.Outcome == "" {
 			o.Outcome = hops.ClosedEarly
 		}

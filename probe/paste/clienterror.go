@@ -233,6 +233,31 @@ func (p *parser) endLogAs(s hops.Source) {
 	p.endLog()
 }
 
+// curlOutcome tells how a request ended by the number of curl's error (curl.se/libcurl/c/libcurl-errors.html); "" when only the words tell.
+func curlOutcome(code, words string) hops.Outcome {
+	switch code {
+	case "5", "6":
+		return hops.DNSFailed
+	case "7": // newer versions say "Couldn't connect to server" for a refused connection; a timeout while connecting is 28
+		if o := outcomeOf(words); o == hops.Unreachable || strings.Contains(words, "imed out") {
+			return o
+		}
+		return hops.Refused
+	case "28":
+		if strings.Contains(words, "onnect") && !strings.Contains(words, "bytes received") {
+			return hops.ConnectTimeout
+		}
+		return hops.Timeout
+	case "35", "51", "53", "54", "58", "60", "77", "83", "91":
+		return hops.TLSFailed
+	case "18", "52":
+		return hops.ClosedEarly
+	case "1", "8":
+		return hops.Malformed
+	}
+	return ""
+}
+
 // outcomeOf tells how a request ended from the words of an error; "" when they do not say.
 func outcomeOf(s string) hops.Outcome {
 	low := strings.ToLower(s)

@@ -44,7 +44,7 @@ func (p *parser) eventRow(row map[string]any) {
 	}
 	about := str(row["OBJECT"])
 	if about == "" {
-		about = str(row["KIND"]) + "/" + str(row["NAME"])
+		about = str(row["KIND"]) + "/" + eventSuffix.ReplaceAllString(str(row["NAME"]), "")
 	}
 	e.About = p.about(about, e.Namespace)
 	if n, err := strconv.Atoi(str(row["COUNT"])); err == nil {
@@ -60,6 +60,9 @@ func (p *parser) eventRow(row map[string]any) {
 	}
 	p.timed(timedEvent{Event: e, first: first, last: last})
 }
+
+// eventSuffix is what an event's own name has behind the name of its object.
+var eventSuffix = regexp.MustCompile(`\.[0-9a-f]{8,}$`)
 
 func firstOf(row map[string]any, names ...string) string {
 	for _, n := range names {

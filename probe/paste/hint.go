@@ -36,7 +36,7 @@ var (
 	prompt = regexp.MustCompile(`^\s*(?:(?:\([^)\s]+\)\s*)?(?:\[?[\w.-]+@[\w.-]+[^$#%>❯➜]{0,80}[$#%>❯]|[$%❯➜λ»]|PS [^>]{0,120}>|[A-Z]:\\[^>]{0,120}>|➜\s+\S+|\+{1,3}|!)\s*)((?:\S.*)?)$`)
 	// A shell's "#" prompt also starts comments: it counts only before a command that is known.
 	rootPrompt = regexp.MustCompile(`^\s*#\s+(\S.*)$`)
-	prose      = regexp.MustCompile("(?:^|[\\s`\"'(*:])((?:kubectl|istioctl|curl) [^`]+)")
+	prose      = regexp.MustCompile("(?:^|[\\s`\"'(*:])((?:kubectl|istioctl) [^`\"]+)")
 )
 
 // commandOf gives the command on a line. prompted is true when a shell prompt stands before it.
@@ -317,6 +317,9 @@ func (p *parser) fileHint(name string) hint {
 	}
 	if h.verb == "logs" {
 		dir := path.Base(path.Dir(strings.ReplaceAll(name, `\`, "/")))
+		if dir == "previous" {
+			h.previous = true
+		}
 		if h.strict && podName.MatchString(dir) && strings.Contains(name, "/") {
 			h.pod = dir
 		}

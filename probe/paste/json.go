@@ -3,6 +3,7 @@ package paste
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 
 	"probe/hops"
@@ -44,6 +45,9 @@ func (p *parser) jsonNext() bool {
 	return ok && t != "" && strings.IndexByte(`"{[]}`, t[0]) >= 0
 }
 
+// listKind finds the kind of the entries of a list that the API server gave as it is: they do not say it themselves.
+var listKind = regexp.MustCompile(`"kind":\s*"(\w+)List"`)
+
 // jsonBlock is JSON text while it is collected.
 type jsonBlock struct {
 	stack  []byte // open brackets
@@ -62,7 +66,14 @@ type jsonBlock struct {
 func (p *parser) collectJSON(first line) {
 	no, n := first.no, 0
 	b := &jsonBlock{}
-	b.give = func(text string) { n++; p.jsonObject(text, no, false) }
+	b.give = func(text string) {
+		n++
+		if m := listKind.FindStringSubmatch(b.outer.String()); m != nil && n == 1 {
+			p.listOf, _ = p.kinds.find(m[1])
+		}
+		p.jsonObject(text, no, false)
+	}
+	defer func() { p.listOf = kind{} }()
 	for l, ok := first, true; ok; l, ok = p.next() {
 		if l.no != first.no && p.bounds(l) {
 			p.unread(l)
@@ -215,6 +226,9 @@ func (p *parser) jsonObject(text string, no int, cut bool) {
 func (p *parser) jsonTree(tree map[string]any, text string, no int, cut bool) {
 	_, access := tree["response_code"]
 	_, level := tree["level"].(string)
+	if tree["kind"] == nil && tree["metadata"] != nil && p.listOf.kind != "" {
+		tree["kind"], tree["apiVersion"] = p.listOf.kind, p.listOf.api
+	}
 	switch {
 	case tree["kind"] != nil && (tree["apiVersion"] != nil || tree["metadata"] != nil), tree["metadata"] != nil, tree["items"] != nil, isCondition(tree):
 		if isCondition(tree) {

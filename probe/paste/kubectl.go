@@ -46,7 +46,7 @@ func (p *parser) startKubectlError(l line, t string) bool {
 		if !strings.HasPrefix(t, start) {
 			continue
 		}
-		if start == "Warning: " && p.hint.tool != "kubectl" || start == "error: " && p.hint.verb == "logs" && p.log != nil {
+		if start == "Warning: " && p.hint.tool != "kubectl" || start == "error: " && p.log != nil {
 			return false
 		}
 		p.endLog()

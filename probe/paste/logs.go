@@ -157,6 +157,7 @@ func (p *parser) endLog() {
 		}
 		l.Time = lineTime(l.Text)
 		p.at(l.Time)
+		p.mentionLine(&l)
 		p.addLine(l)
 	}
 	if b.skipped > 0 {
@@ -225,6 +226,12 @@ func prefixed(text string, o origin) (string, origin) {
 		}
 		return text, o
 	}
+	if entry, pod, ok := accessIn(text); ok && len(entry) < len(text) {
+		if pod != "" {
+			o.pod = pod
+		}
+		return entry, o
+	}
 	pod, rest, ok := strings.Cut(text, " ")
 	if !ok || len(pod) > 253 || !strings.Contains(pod, "-deployment-") || !podName.MatchString(pod) {
 		return text, o
@@ -235,6 +242,20 @@ func prefixed(text string, o origin) (string, origin) {
 		return line, o
 	}
 	return text, o
+}
+
+// accessIn finds an access log entry in a line, behind the name of its pod if there is one: "istio-ingressgateway-5f-abcde: [2026-...] ...".
+func accessIn(text string) (entry, pod string, ok bool) {
+	at := strings.Index(text[:min(len(text), 160)], "[2")
+	if at < 0 || !accessLike(text[at:]) {
+		return "", "", false
+	}
+	for w := range strings.FieldsFuncSeq(text[:at], func(r rune) bool { return r == ' ' || r == ':' || r == '|' || r == '/' }) {
+		if objectName.MatchString(w) && strings.Contains(w, "-") && w != "istio-proxy" && pod == "" {
+			pod = w
+		}
+	}
+	return text[at:], pod, true
 }
 
 // lineTime reads the time at the start of a line, or that of a JSON line; zero when there is none.

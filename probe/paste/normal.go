@@ -11,7 +11,8 @@ import (
 // line is one line of the paste, cleaned.
 type line struct {
 	text string
-	no   int // counts from 1 in its file
+	no   int  // counts from 1 in its file
+	gap  bool // a blank stood at its end
 }
 
 // blank says whether there is nothing on the line.
@@ -50,7 +51,7 @@ func (s *source) next() (line, bool) {
 			}
 			continue
 		}
-		return line{text: s.unquote(t), no: no}, true
+		return line{text: s.unquote(t), no: no, gap: strings.HasSuffix(text, " ")}, true
 	}
 }
 

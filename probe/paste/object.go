@@ -52,6 +52,14 @@ func (p *parser) object(tree map[string]any, partial bool, no int) {
 		tree["metadata"] = meta
 		partial = true
 	}
+	for k, v := range tree {
+		if v == nil {
+			delete(tree, k) // a section whose lines were left out
+		}
+	}
+	if meta["uid"] == nil && meta["resourceVersion"] == nil && meta["creationTimestamp"] == nil {
+		partial = true // a manifest, or an object that somebody shortened: the API server always writes these
+	}
 	tree["kind"] = kindName
 	if api != "" {
 		tree["apiVersion"] = api
@@ -90,7 +98,7 @@ func (p *parser) take(f found) {
 			return
 		}
 	}
-	o.Source = hops.SourceOf(o.APIVersion, o.Kind)
+	o.Source = p.sourceOf(o.APIVersion, o.Kind)
 	if o.Source == "" {
 		p.dropped[o.Kind]++
 		return
@@ -98,6 +106,19 @@ func (p *parser) take(f found) {
 	p.fromHint(o)
 	f.Tree = p.prune(o.Tree)
 	p.store(f)
+}
+
+// sourceOf remembers what hops.SourceOf says: it is asked for every row of a table.
+func (p *parser) sourceOf(api, kind string) hops.Source {
+	k := [2]string{api, kind}
+	s, ok := p.sources[k]
+	if !ok {
+		s = hops.SourceOf(api, kind)
+		if len(p.sources) < 1000 {
+			p.sources[k] = s
+		}
+	}
+	return s
 }
 
 // fromHint fills in a name and a namespace that only the command above tells.

@@ -17,7 +17,7 @@ func told(text string, who *origin) (origin, bool) {
 	case '{':
 		return toldJSON(text, o)
 	case '[':
-		if _, ok := hops.ParseAccess(hops.Line{Text: text}); ok {
+		if accessLike(text) {
 			return gateway(o), true
 		}
 	case '2':
@@ -29,10 +29,9 @@ func told(text string, who *origin) (origin, bool) {
 		return o, false
 	}
 	switch {
-	case strings.Contains(text, "initializer-entrypoint") || strings.Contains(text, "storage.initializer") || strings.Contains(text, "storage-initializer") ||
-		strings.Contains(text, "Initializing, args: src_uri") || strings.Contains(text, "Initializing, args: (src_uri") || strings.Contains(text, "kserve_storage") ||
-		strings.Contains(text, "kfserving/storage.py") || strings.Contains(text, "kserve/storage/storage.py") || strings.HasPrefix(text, "INFO:root:Copying contents of") ||
-		strings.Contains(text, "[storage.py:"):
+	case strings.Contains(text, "initializer-entrypoint:") || strings.Contains(text, "storage.initializer ") || strings.Contains(text, `"/storage-initializer/scripts`) ||
+		strings.Contains(text, "Initializing, args: ") || strings.Contains(text, `kserve_storage.py", line`) || strings.Contains(text, `storage/storage.py", line`) ||
+		strings.Contains(text, `kfserving/storage.py", line`) || strings.HasPrefix(text, "INFO:root:Copying contents of") || strings.Contains(text, "[storage.py:"):
 		o.container = "storage-initializer"
 	case strings.HasPrefix(text, "aggressive probe error") || strings.HasPrefix(text, "timed out waiting for the condition, aggressive"):
 		o.container = "queue-proxy"
@@ -43,6 +42,17 @@ func told(text string, who *origin) (origin, bool) {
 		return o, false
 	}
 	return o, true
+}
+
+// accessLike says whether a line has the beginning of Envoy's default access log, without parsing it: [time] "METHOD path protocol" status.
+func accessLike(text string) bool {
+	head := text[:min(len(text), 48)]
+	_, rest, ok := strings.Cut(head, `] "`)
+	if !ok || len(text) < 80 || text[1] != '2' && text[1] != '1' {
+		return false
+	}
+	method, _, ok := strings.Cut(rest, " ")
+	return ok && strings.ToUpper(method) == method
 }
 
 // gateway is the origin of access log lines: what stands before them names the pod, if anything.

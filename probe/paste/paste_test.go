@@ -66,8 +66,21 @@ func golden(t *testing.T, file string) {
 		return
 	}
 	if s := show(got); s != want {
-		t.Errorf("%s: read otherwise than wanted (rewrite with -update)\n--- got\n%s--- want\n%s", file, s, want)
+		t.Errorf("%s: read otherwise than wanted (rewrite with -update)\n%s", file, difference(want, s))
 	}
+}
+
+// difference lists the lines that only one of two results has.
+func difference(want, got string) string {
+	var b strings.Builder
+	for _, side := range []struct{ mark, a, b string }{{"-", want, got}, {"+", got, want}} {
+		for line := range strings.Lines(side.a) {
+			if !strings.Contains("\n"+side.b, "\n"+line) {
+				b.WriteString(side.mark + line)
+			}
+		}
+	}
+	return b.String()
 }
 
 func firstLine(b []byte) string {

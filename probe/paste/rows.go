@@ -18,6 +18,7 @@ type rowReader struct {
 	elided bool
 	last   int // events taken before the row that a wrapped text may continue
 	events bool
+	gap    bool // the last line ended in a blank: a wrapped text goes on with a new word
 }
 
 // wholeList is a list that a command printed in full.
@@ -164,7 +165,7 @@ func (w *rowReader) kindOf(name string) (kind, string, bool) {
 }
 
 // continues takes a line that is no row as the rest of the last row's text.
-func (w *rowReader) continues(text string) bool {
+func (w *rowReader) continues(text string, gap bool) bool {
 	if w.n == 0 || len(text) > 2000 {
 		return false
 	}
@@ -175,11 +176,11 @@ func (w *rowReader) continues(text string) bool {
 		if len(e.Message)+len(t) > 4000 || jsonLine(t) {
 			return false
 		}
-		if len(t) > 0 && t != text || endsOpen(e.Message) {
-			e.Message += " " + t
-		} else {
-			e.Message += t
+		if t != text || w.gap || endsOpen(e.Message) {
+			t = " " + t
 		}
+		e.Message += t
+		w.gap = gap
 		return true
 	}
 	return last == "REASON" && strings.HasPrefix(text, " ") || strings.HasPrefix(strings.TrimSpace(text), "<none>")
@@ -210,6 +211,9 @@ func (w *rowReader) end() {
 func (p *parser) whole(h hint, k kind) {
 	ownSelector := h.selector != "" && strings.Contains(h.selector, "/inferenceservice=") && h.name == ""
 	if h.tool != "kubectl" || h.verb != "get" || h.named && !ownSelector || len(h.kinds) != 1 {
+		return
+	}
+	if asked, ok := p.kinds.find(h.kinds[0]); !ok || asked.kind != k.kind || asked.api != k.api {
 		return
 	}
 	p.lists = append(p.lists, wholeList{kind: k, namespace: h.namespace, all: h.all, selector: h.selector})

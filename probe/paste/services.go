@@ -37,8 +37,8 @@ func (p *parser) mention(namespace, name string, w weight) {
 	if namespace == "-" || !objectName.MatchString(namespace) {
 		namespace = ""
 	}
-	for i, m := range p.mentions {
-		if m.Name == name && (m.Namespace == namespace || m.Namespace == "" || namespace == "") {
+	for _, i := range p.named[name] {
+		if m := p.mentions[i]; m.Namespace == namespace || m.Namespace == "" || namespace == "" {
 			p.mentions[i].weight = max(m.weight, w)
 			if m.Namespace == "" {
 				p.mentions[i].Namespace = namespace
@@ -46,6 +46,7 @@ func (p *parser) mention(namespace, name string, w weight) {
 			return
 		}
 	}
+	p.named[name] = append(p.named[name], len(p.mentions))
 	p.mentions = append(p.mentions, mention{hops.Ref{Namespace: namespace, Name: name}, w})
 }
 
@@ -73,14 +74,32 @@ func (p *parser) mentionHost(host, path string) {
 	}
 }
 
-// knows says whether a service of that name was named before.
-func (p *parser) knows(name string) bool {
-	for _, m := range p.mentions {
-		if m.Name == name {
-			return true
+// mentionLine reads services from lines of the control plane and of gateways.
+func (p *parser) mentionLine(l *hops.Line) {
+	switch l.Source {
+	case hops.AccessLogs:
+		if p.parsed++; p.parsed > 300 {
+			return // hosts come again and again
+		}
+		if e, ok := hops.ParseAccess(*l); ok {
+			p.mentionHost(e.Authority, e.Path)
+		}
+	case hops.SystemLogs, hops.ContainerLogs:
+		_, rest, ok := strings.Cut(l.Text, `"knative.dev/key":"`)
+		if !ok {
+			return
+		}
+		key, _, _ := strings.Cut(rest, `"`)
+		ns, name, _ := strings.Cut(key, "/")
+		if m := childName.FindStringSubmatch(name); m != nil {
+			p.mention(ns, m[1], byChild)
 		}
 	}
-	return false
+}
+
+// knows says whether a service of that name was named before.
+func (p *parser) knows(name string) bool {
+	return len(p.named[name]) > 0
 }
 
 // result gives what was read in its final form.
@@ -265,15 +284,22 @@ func (p *parser) dated(e timedEvent) hops.Event {
 	return e.Event
 }
 
+// listed says whether the paste has an object of the service of that source: a list that had it is of the service's namespace.
+func (p *parser) listed(src hops.Source, name string) bool {
+	for i := range p.objects {
+		if o := &p.objects[i]; o.Source == src && hops.NamedFor(name, o.Name) {
+			return true
+		}
+	}
+	return false
+}
+
 // full names the lists that were printed whole, when they are of the service's own namespace.
 func (p *parser) full(subject hops.Ref) []hops.Source {
 	var out []hops.Source
 	for _, l := range p.lists {
 		src := hops.SourceOf(l.kind.api, l.kind.kind)
-		own := l.namespace == subject.Namespace || l.namespace == "" || subject.Namespace == ""
-		if l.all && subject.Namespace == "" {
-			own = false
-		}
+		own := l.namespace == subject.Namespace || l.namespace == "" && (subject.Namespace == "" || p.listed(src, subject.Name)) || l.all
 		if l.selector != "" && !strings.HasSuffix(l.selector, "="+subject.Name) {
 			own = false
 		}

@@ -28,6 +28,9 @@ type parser struct {
 	seen        []hops.Observation
 	notes       []Note
 	mentions    []mention
+	named       map[string][]int // places in mentions, by name
+	parsed      int              // access log lines whose hosts were looked at
+	sources     map[[2]string]hops.Source
 	lists       []wholeList
 	latest      time.Time
 	intern      map[string]string
@@ -40,12 +43,13 @@ type parser struct {
 	fence   string
 	fences  bool // the text is Markdown: what stands outside of fences was written by hand
 	log     *logBlock
+	listOf  kind // of the entries of the JSON list that is being read
 	cut     bool // the text begins in the middle of a file
 }
 
 func newParser(ctx context.Context, in Input) *parser {
 	return &parser{ctx: ctx, want: in.Want, now: in.Now, kinds: newKinds(), byKey: map[key]int{}, dropped: map[string]int{}, intern: map[string]string{},
-		tells: newTells()}
+		named: map[string][]int{}, sources: map[[2]string]hops.Source{}, tells: newTells()}
 }
 
 // readText reads one text; cut says that its first line is the end of one that was not read.
@@ -107,11 +111,11 @@ func (p *parser) block(l line) {
 			return
 		}
 	case c >= 'a' && c <= 'z' || c == '-':
-		if p.startYAML(l, t) || p.startKubectlError(l, t) {
+		if p.startBareRow(l, t) || p.startYAML(l, t) || p.startKubectlError(l, t) {
 			return
 		}
 	}
-	if p.startClient(l, t) {
+	if p.startClient(l, t) || p.startBareRow(l, t) {
 		return
 	}
 	p.logLine(l)
@@ -134,11 +138,27 @@ func (p *parser) turn(l line, t string) bool {
 		p.command(cmd, l)
 		return true
 	}
-	if p.fence == "" && (p.log == nil || p.log.n < 3) && strings.Contains(t, "kubectl ") && len(t) < 300 {
-		if m := prose.FindStringSubmatch(t); m != nil && knownCommand(strings.TrimSpace(m[1])) && !p.hint.strict {
+	if p.fence == "" && (p.log == nil || p.log.n < 3) && !p.hint.strict && strings.Contains(t, "kubectl ") && len(t) < 300 {
+		return p.proseCommand(t)
+	}
+	return false
+}
+
+// proseCommand takes a command in the words above a paste as a hint: "Output of `kubectl get pods -n demo`:".
+func (p *parser) proseCommand(t string) bool {
+	for _, m := range prose.FindAllStringSubmatch(t, 8) {
+		cmd := strings.TrimRight(strings.TrimSpace(m[1]), ".:)'?")
+		if !knownCommand(cmd) {
+			continue
+		}
+		h := p.parseCommand(cmd)
+		if len(h.kinds) == 0 || h.tool != "kubectl" {
+			continue
+		}
+		if _, ok := p.kinds.find(h.kinds[0]); ok {
 			p.endLog()
-			p.hint = p.parseCommand(strings.TrimRight(strings.TrimSpace(m[1]), ".:)`'\""))
-			p.hint.named = true // in prose the text below may be anything of it
+			h.named = true // the text below may be any part of what it printed
+			p.hint = h
 			return true
 		}
 	}

@@ -252,9 +252,10 @@ func (p *parser) tableRows(tb table, base int) {
 		}
 		if cells, fits := tb.cells(text); fits {
 			w.row(cells, l.no)
+			w.gap = l.gap
 			continue
 		}
-		if !w.continues(text) {
+		if !w.continues(text, l.gap) {
 			p.unread(l)
 			break
 		}

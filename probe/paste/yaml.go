@@ -66,12 +66,13 @@ type yamlBlock struct {
 	itemIn  int // blanks before the "-" of an item; -1 outside of items
 	size    int
 	elided  bool
+	managed int              // blanks before "managedFields:" while its lines are passed over; -1 outside
 	pending []map[string]any // items that do not say their kind
 }
 
 // collectYAML reads lines until the block ends.
 func (p *parser) collectYAML(first line) {
-	b := &yamlBlock{p: p, base: indentOf(first.text), docNo: first.no, itemIn: -1}
+	b := &yamlBlock{p: p, base: indentOf(first.text), docNo: first.no, itemIn: -1, managed: -1}
 	if strings.HasPrefix(strings.TrimLeft(first.text, " \t"), "- ") {
 		b.itemIn = 0
 	}
@@ -144,6 +145,9 @@ func (b *yamlBlock) add(l line) {
 		return
 	}
 	in := len(text) - len(t)
+	if b.passed(in, t) {
+		return
+	}
 	if b.itemIn < 0 {
 		b.doc = append(b.doc, text)
 		b.grow(len(text))
@@ -170,6 +174,19 @@ func (b *yamlBlock) add(l line) {
 		b.itemIn = -1
 		b.doc = append(b.doc, text)
 	}
+}
+
+// passed says whether a line is of metadata.managedFields, which no rule reads and which is half of what newer versions of kubectl print.
+func (b *yamlBlock) passed(in int, t string) bool {
+	if b.managed >= 0 && (t == "" || in > b.managed || in == b.managed && t[0] == '-') {
+		return true
+	}
+	b.managed = -1
+	if t == "managedFields:" && in > 0 {
+		b.managed = in
+		return true
+	}
+	return false
 }
 
 // grow counts what is held; false when it is too much for one object.
@@ -283,6 +300,12 @@ func (p *parser) decodeYAML(lines []string, no int) (tree map[string]any, cut bo
 	if len(text) > 256<<10 {
 		p.note(p.name, no, "YAML that cannot be read: "+yamlReason(err))
 		return nil, true
+	}
+	for _, end := range []string{"'", `"`} { // cut inside a quoted text
+		if v, err2 := libraryYAML(text + end); err2 == nil && v != nil {
+			p.note(p.name, no+len(lines)-1, "YAML that is cut inside a text: read up to here")
+			return v, true
+		}
 	}
 	n := len(lines)
 	for try := 0; try < 40 && n > 1; try++ {

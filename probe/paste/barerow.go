@@ -1,0 +1,126 @@
+// barerow.go: rows of tables whose header is not there: grep took it away, or --no-headers.
+package paste
+
+import (
+	"regexp"
+	"strings"
+)
+
+var barePod = regexp.MustCompile(`^(?:[a-z0-9][-a-z0-9]*\s+)?(?:pod/)?[a-z0-9][-a-z0-9.]*\s+\d+/\d+\s+(?:[A-Z]\w+(?::\w+)?|Init:\S+|PodInitializing)\s+\d+(?:\s+\(\S+ ago\))?\s+(?:\d+[smhdy])+(?:\s|$)`)
+
+// startBareRow takes rows that a pipe left of a table.
+func (p *parser) startBareRow(l line, t string) bool {
+	if len(t) > 600 || !strings.Contains(t, " ") {
+		return false
+	}
+	tb, ok := p.bareTable(t)
+	if !ok {
+		return false
+	}
+	p.endLog()
+	p.hint.used = true
+	w := p.newRows(tb)
+	for {
+		cells, fits := tb.match(strings.Fields(t))
+		if !fits {
+			p.unread(l)
+			break
+		}
+		w.row(cells, l.no)
+		next, more := p.next()
+		if !more {
+			break
+		}
+		if next.blank() || p.bounds(next) {
+			p.unread(next)
+			break
+		}
+		l, t = next, strings.TrimSpace(next.text)
+		if again, same := p.bareTable(t); !same || again.kind.kind != tb.kind.kind || len(again.cols) != len(tb.cols) {
+			p.unread(l)
+			break
+		}
+	}
+	return true
+}
+
+// bareTable tells the table that a row without a header is of.
+func (p *parser) bareTable(t string) (table, bool) {
+	words := strings.Fields(t)
+	if barePod.MatchString(t) {
+		k, _ := p.kinds.find("pods")
+		return looseTable(k, len(words) > 1 && !countCell.MatchString(words[1])), true
+	}
+	if prefix, _, ok := strings.Cut(words[0], "/"); ok && len(words) > 1 && strings.Contains(t, "  ") {
+		if k, known := p.kinds.find(prefix); known && defaultColumns(k) != nil {
+			return p.fitting(looseTable(k, false), words)
+		}
+	}
+	if p.hint.verb != "get" || len(p.hint.kinds) != 1 || len(words) < 2 || !nameCell.MatchString(words[0]) || p.log != nil || !strings.Contains(t, "  ") {
+		return table{}, false
+	}
+	k, ok := p.kinds.find(p.hint.kinds[0])
+	if !ok || defaultColumns(k) == nil {
+		return table{}, false
+	}
+	return p.fitting(looseTable(k, p.hint.all), words)
+}
+
+// fitting keeps a table when the words of a row have the forms of its columns.
+func (p *parser) fitting(tb table, words []string) (table, bool) {
+	cells, ok := tb.match(words)
+	if !ok {
+		return table{}, false
+	}
+	for i, c := range tb.cols {
+		if cells[i] != "" && !cellFits(c.name, strings.Fields(cells[i])[0]) {
+			return table{}, false
+		}
+		if c.name == "AGE" && cells[i] != "" || c.name == "READY" && cells[i] != "" {
+			return tb, true
+		}
+	}
+	return table{}, false
+}
+
+// looseTable is a table of a kind with its usual columns.
+func looseTable(k kind, namespace bool) table {
+	tb := table{kind: k, known: true, loose: true}
+	if namespace {
+		tb.cols = append(tb.cols, column{name: "NAMESPACE"})
+	}
+	for _, c := range defaultColumns(k) {
+		tb.cols = append(tb.cols, column{name: c})
+	}
+	return tb
+}
+
+// defaultColumns are those of `kubectl get`, without -o wide.
+func defaultColumns(k kind) []string {
+	switch k.kind {
+	case "Pod":
+		return []string{"NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "NOMINATED NODE", "READINESS GATES"}
+	case "InferenceService":
+		return []string{"NAME", "URL", "READY", "PREV", "LATEST", "PREVROLLEDOUTREVISION", "LATESTREADYREVISION", "AGE"}
+	case "Service":
+		if strings.HasPrefix(k.api, "serving.") {
+			return []string{"NAME", "URL", "LATESTCREATED", "LATESTREADY", "READY", "REASON"}
+		}
+		return []string{"NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"}
+	case "Configuration":
+		return []string{"NAME", "LATESTCREATED", "LATESTREADY", "READY", "REASON"}
+	case "Route":
+		return []string{"NAME", "URL", "READY", "REASON"}
+	case "Revision":
+		return []string{"NAME", "CONFIG NAME", "GENERATION", "READY", "REASON", "ACTUAL REPLICAS", "DESIRED REPLICAS"}
+	case "Ingress":
+		if strings.HasPrefix(k.api, "networking.internal") {
+			return []string{"NAME", "READY", "REASON"}
+		}
+	case "Deployment":
+		return []string{"NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"}
+	case "ReplicaSet":
+		return []string{"NAME", "DESIRED", "CURRENT", "READY", "AGE"}
+	}
+	return nil
+}
