@@ -59,7 +59,7 @@ func judge(ix *index, found []Finding, rules []Rule) Verdict {
 	order(ix, shown, failing)
 	order(ix, hidden, failing)
 	v := Verdict{Findings: shown, Hidden: hidden}
-	v.Rows = Rows(&ix.facts)
+	v.Rows = mark(Rows(&ix.facts), shown)
 	decide(ix, &v, failing)
 	return v
 }

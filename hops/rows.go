@@ -333,3 +333,26 @@ func doorName(d Door) string {
 	}
 	return "ingress gateway"
 }
+
+// mark shows on the table what the findings are about: a step that nobody dialled and that a finding speaks of, and the places beside the path
+// that have one. What a request was seen to pass stays as it is.
+func mark(rows []Row, findings []Finding) []Row {
+	for _, f := range findings {
+		state := RowFailed
+		switch f.Severity {
+		case Note:
+			continue
+		case Warning:
+			state = RowDegraded
+		}
+		at := slices.IndexFunc(rows, func(r Row) bool { return r.Step.ID() == f.Step.ID() })
+		switch {
+		case f.Confidence == Possible:
+		case at < 0 && !f.Step.Hop.OnPath():
+			rows = append(rows, Row{Step: f.Step, State: state, How: Inferred, Why: f.Summary, Observation: -1})
+		case at >= 0 && rows[at].State == RowNotChecked:
+			rows[at].State, rows[at].How, rows[at].Why = state, Inferred, f.Summary
+		}
+	}
+	return rows
+}

@@ -19,7 +19,7 @@ func Text(w io.Writer, run *hops.Run, o Options) error {
 	s := &sticky{w: w}
 	p := &printer{w: s, o: o, paint: paint(o.Color), run: clean}
 	p.verdict()
-	if len(clean.Verdict.Rows) > 0 {
+	if o.Verbose || travelled(clean) {
 		p.line("")
 		hopTable(s, clean, o)
 	}
@@ -28,6 +28,9 @@ func Text(w io.Writer, run *hops.Run, o Options) error {
 	p.rest()
 	return s.err
 }
+
+// travelled says whether requests tell anything about the hops; a reading of files may have none, and its table would be empty.
+func travelled(run *hops.Run) bool { return run.TraceID != "" || len(run.Observations) > 0 }
 
 // printer writes one report.
 type printer struct {
