@@ -184,9 +184,6 @@ func superseded(v *View, s Step) bool {
 // mended says whether what was told at a time is history: a pod of that revision came up since, or an event proves that it did, or the whole
 // service became ready since. A pod that was ready before and still is mends nothing: it may be the old one of a rollout.
 func mended(v *View, s Step, pod string, at time.Time, proof func(Event) bool) bool {
-	if superseded(v, s) {
-		return true
-	}
 	same := func(component, revision string) bool {
 		return (component == s.Component || component == "" || s.Component == "") && (revision == s.Revision || revision == "" || s.Revision == "")
 	}

@@ -284,7 +284,7 @@ func modelFolderMissing(v *View) []Match {
 	found = append(found, OnCondition(Pod, Revisions, "ContainerHealthy", "False", "", noModelFolder)(v)...)
 	for _, l := range v.Lines(ContainerLogs) {
 		s := v.StepOfName(Pod, ObjectRef{Source: Pods, Kind: "Pod", Namespace: l.Namespace, Name: l.Pod})
-		if noModelFolder.Match(l.Text) && !mended(v, s, l.Pod, l.Time, ranContainers) {
+		if hasAny(l.Text, "/mnt/models") && noModelFolder.Match(l.Text) && !mended(v, s, l.Pod, l.Time, ranContainers) {
 			found = append(found, Match{Step: s, Evidence: []Evidence{LineEvidence(l)}, Pod: l.Pod, Container: l.Container})
 		}
 	}

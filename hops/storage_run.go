@@ -147,7 +147,8 @@ func behindSidecar(v *View, unreachable []Match) []Match {
 var refused = Re(`(?i)connection refused|errno 111|could not connect to the endpoint|failed to connect to|connection timed out|connect ?timeout|connection reset`)
 
 // redirected says whether the pod has a sidecar that starts after its init containers, and rules that already send their traffic to it: those
-// of the CNI plugin, or of an istio-init that runs before. User 1337 is the sidecar's own, whose traffic passes.
+// of the CNI plugin, or of an istio-init that runs before. A native sidecar is itself an init container. User 1337 is the sidecar's own, whose
+// traffic passes.
 func redirected(p PodState) bool {
 	inits := p.List("spec", "initContainers")
 	at := func(name string) int {
@@ -155,7 +156,7 @@ func redirected(p PodState) bool {
 	}
 	loader := at("storage-initializer")
 	sidecar := slices.ContainsFunc(p.List("spec", "containers"), func(c map[string]any) bool { return text(c["name"]) == "istio-proxy" })
-	if loader < 0 || !sidecar || at("istio-proxy") >= 0 || number(dig(inits[loader], "securityContext", "runAsUser")) == 1337 {
+	if loader < 0 || !sidecar || number(dig(inits[loader], "securityContext", "runAsUser")) == 1337 {
 		return false
 	}
 	return at("istio-init") < loader // also when there is none: then the CNI plugin has set the rules
@@ -221,8 +222,7 @@ func hubRefusals(v *View, words func(string) bool) []Match {
 // hubWords matches the rows of the table of words that speak of Hugging Face.
 func hubWords(table []storageWords) func(string) bool {
 	rows := slices.DeleteFunc(slices.Clone(table), func(r storageWords) bool { return r.id != "huggingface-token-or-limit" })
-	hint := Any("hugging", "hf.co", "hfhub", "gated", "HF_TOKEN", "is restricted")
 	return func(s string) bool {
-		return hint.Match(s) && slices.ContainsFunc(rows, func(r storageWords) bool { return r.says.MatchString(s) })
+		return hasAny(s, "ugging", "hf.co", "HfHub", "gated", "Gated", "HF_TOKEN", "is restricted") && slices.ContainsFunc(rows, func(r storageWords) bool { return r.says.MatchString(s) })
 	}
 }

@@ -125,7 +125,7 @@ func logTexts(v *View) []storageText {
 	for _, l := range v.Lines(ContainerLogs) {
 		named := strings.HasPrefix(l.Container, "storage-initializer")
 		key := run{l.Pod, l.Previous}
-		if !named && (l.Container != "" || runs[key] == nil && !storageSigns.Match(l.Text)) {
+		if !named && (l.Container != "" || runs[key] == nil && !(hasAny(l.Text, "torage", "otocore", "google", "minio", "src_uri", "Copying", "/mnt/pvc") && storageSigns.Match(l.Text))) {
 			continue
 		}
 		if runs[key] == nil {
@@ -147,6 +147,11 @@ func logTexts(v *View) []storageText {
 		}
 	}
 	return out
+}
+
+// hasAny is a quick look before an expression is asked: logs are long.
+func hasAny(s string, words ...string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(s, w) })
 }
 
 // initDone says whether a pod is known to have got past its storage-initializer.
@@ -200,7 +205,7 @@ func storageTable() []storageWords {
 		row("storage-credentials", Certain, `DefaultCredentialsError|could not automatically determine credentials|default credentials were not found|invalid_grant|RefreshError|AuthenticationFailed|AuthorizationPermissionMismatch|AuthorizationFailure|NoAuthenticationInformation|PublicAccessNotPermitted|ClientAuthenticationError|CredentialUnavailable|failed to retrieve a token|server failed to authenticate|kinit:|kerberos`),
 		row("storage-credentials", Likely, `authentication failed|http access denied|169\.254\.169\.254|metadata\.google\.internal`),
 		row("storage-server-error", Certain, `SlowDown|reduce your request rate|InternalError|InternalServerError|internal server error|ServiceUnavailable|service unavailable|server ?busy|bad gateway|gateway time-?out|too many 5\d\d|`+httpStatus(`5\d\d`)),
-		row("storage-server-error", Likely, `connection broken|incompleteread|contenttooshort`),
+		row("storage-server-error", Likely, `connection broken: |incompleteread|contenttooshort`),
 		row("storage-bad-endpoint", Certain, `invalid ?endpoint|hostname cannot be empty|string index out of range|could not connect to the endpoint url|EndpointConnectionError|name or service not known|nameresolutionerror|no such host|temporary failure in name resolution|getaddrinfo failed|failed to resolve|unknown host|invalid port|no host supplied`),
 		row("storage-bad-endpoint", Certain, `connection refused|newconnectionerror|no route to host|network is unreachable|connect ?timeout|connection to \S+ timed out|connection timed out|connection aborted|connection reset|couldn't connect to '?https?:|cannot send a request|serviceresponseerror|servicerequesterror`),
 		row("storage-bad-endpoint", Likely, `failed to connect to \S+ endpoint|max retries exceeded|PermanentRedirect|must be addressed using the specified endpoint|AuthorizationHeaderMalformed|IllegalLocationConstraint|\(301\)|moved permanently|s3 error \[400\]|\(400\)|the region '.*' is wrong`),
