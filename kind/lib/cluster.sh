@@ -2,7 +2,11 @@
 # The running cluster: its node, what is loaded into it, and requests into it.
 kubectl() { "$BIN/kubectl" "$@"; }
 
-node_state() { docker inspect -f '{{.State.Status}}' "$NODE" 2>/dev/null || echo absent; }
+node_state() { # docker inspect prints an empty line when there is none
+  local state
+  state=$(docker inspect -f '{{.State.Status}}' "$NODE" 2>/dev/null) || state=absent
+  echo "$state"
+}
 
 api_answers() { kubectl get --raw=/readyz --request-timeout=5s >/dev/null 2>&1; }
 
@@ -37,4 +41,14 @@ kustomized() {
   "$3" >"$dir/$2"
   kubectl kustomize "$dir" >"$dir.yaml"
   apply "$dir.yaml"
+}
+
+# delete_node: the node goes at once. Docker deletes the gigabytes of its volume in the background; one that it did not get to is tried again
+# the next time. (9 is the lock of kind/up.)
+delete_node() {
+  local volumes=$CACHE/volumes
+  docker inspect -f '{{range .Mounts}}{{if eq .Type "volume"}}{{.Name}}{{"\n"}}{{end}}{{end}}' "$NODE" 2>/dev/null | grep . >>"$volumes" || true
+  docker rm -f "$NODE" 2>/dev/null || true
+  [ -s "$volumes" ] || return 0
+  setsid sh -c 'xargs docker volume rm -f <"$1" && rm "$1"' sh "$volumes" >/dev/null 2>&1 </dev/null 9>&- &
 }
