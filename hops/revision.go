@@ -31,7 +31,7 @@ func revisionRules() []Rule {
 			ID: "progress-deadline-exceeded", Hop: Revision,
 			Title: "no pod became ready before the progress deadline",
 			Means: "Knative waited for the progress deadline (600 s unless set) and gave up. Half a minute later the pods are deleted and the first cause is overwritten: only events, the InferenceService's lastFailureInfo and logs that somebody kept still tell it.",
-			Fix:   "read `kubectl get events -n {ns} --sort-by=.lastTimestamp` for the first cause. When the model only needs longer to load, set the annotation serving.knative.dev/progress-deadline (for example 1800s) on inferenceservice {isvc}, and spec.{component}.timeout is not the place for it",
+			Fix:   "read `kubectl get events -n {ns} --sort-by=.lastTimestamp` for the first cause. When the model only needs longer to load, set the annotation serving.knative.dev/progress-deadline (for example 1800s) on inferenceservice {isvc} (spec.{component}.timeout is for requests, not for the start)",
 			Looks: Looks{
 				Status: "Revision ResourcesAvailable=False ProgressDeadlineExceeded 'ReplicaSet ... has timed out progressing.' or 'Initial scale was never achieved'; PA TimedOut",
 				Client: "503 or 504 while it starts, 404 afterwards; an older revision answers",
