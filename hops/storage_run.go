@@ -65,8 +65,12 @@ const (
 // downloading finds initializers that are at work. For how long is not known when the input has no time later than their start: a note, then.
 func downloading(v *View) []Match {
 	var out []Match
+	failed := failureText(v) // the pod's status may lag behind: this is the next try, then
 	for _, p := range v.Pods() {
 		for i, c := range p.Containers {
+			if slices.ContainsFunc(failed, func(t storageText) bool { return t.step.Component == p.Component }) {
+				continue
+			}
 			if !c.Init || c.Hop() != StorageInitializer || !c.Started || initFails(c) || p.Deleted() {
 				continue
 			}
