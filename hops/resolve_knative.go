@@ -83,7 +83,9 @@ func (r *resolver) fromRevisions(c *ComponentState) {
 	}
 	if newest != "" {
 		c.Revisions = []RevisionState{{Name: newest, Weight: 100, Latest: true}}
-		c.Service = newest[:strings.LastIndex(newest, "-")]
+		if i := strings.LastIndex(newest, "-"); i > 0 { // a name from a paste may be of any form
+			c.Service = newest[:i]
+		}
 	}
 }
 
