@@ -1,16 +1,13 @@
-// run.go: runs one scenario: own namespace, base must be OK, break, probe until the verdict is the expected one, clean up.
+// run.go: runs one scenario: own namespace, base must be OK, break, look until the verdict is the expected one, undo.
 package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/rest"
 
 	"probe/hops"
 	"probe/probe"
@@ -19,13 +16,11 @@ import (
 // Result is how a scenario went.
 type Result struct {
 	Scenario Scenario
-	// Status is Passed, Drifted, Broken or Skipped.
-	Status Status
+	Status   Status
 	// Why says what was not as expected, what the runner could not do, or what the cluster lacks.
-	Why  []string
-	Got  hops.Verdict
-	Run  hops.Run
-	Took time.Duration
+	Why   []string
+	Looks []Look
+	Took  time.Duration
 	// Detected is how long after the breakage the expected verdict came.
 	Detected time.Duration
 }
@@ -39,107 +34,170 @@ const (
 	Drifted Status = "drifted"
 	Broken  Status = "broken"
 	Skipped Status = "skipped"
+	NotRun  Status = "not-run"
 )
 
-// Runner runs scenarios on one cluster.
-type Runner struct {
-	Config *rest.Config
-	// Probe probes a service with the given choices.
-	Probe func(ctx context.Context, o probe.Options) (hops.Run, error)
-	// Values fill in the placeholders of manifests, beside ${NAMESPACE}.
-	Values map[string]string
-	// Say takes progress lines; nil is quiet.
-	Say func(string)
-	Now func() time.Time
+// Look is one moment at which a verdict was expected.
+type Look struct {
+	Name   string
+	Expect Expect
+	// Run is the last one of that moment.
+	Run hops.Run
+	Why []string
+}
+
+// The looks of a scenario.
+const (
+	LookStarting = "starting"
+	LookMain     = "shown"
+	LookLater    = "later"
+)
+
+// Got is the verdict of the main look, or of the last one there was.
+func (r *Result) Got() hops.Verdict {
+	var out hops.Verdict
+	for _, l := range r.Looks {
+		out = l.Run.Verdict
+		if l.Name == LookMain {
+			break
+		}
+	}
+	return out
 }
 
 const (
-	readyWithin   = 4 * time.Minute // of a base service
-	cleanUpWithin = 2 * time.Minute
-	betweenProbes = 3 * time.Second
+	readyWithin    = 4 * time.Minute // of a base service
+	cleanUpWithin  = 3 * time.Minute
+	startingWithin = 30 * time.Second // of a first look, which has only to find the service resolved
 )
 
-func (r *Runner) say(format string, args ...any) {
-	if r.Say != nil {
-		r.Say(fmt.Sprintf(format, args...))
-	}
+// attempt is one run of one scenario.
+type attempt struct {
+	*Runner
+	s      *Scenario
+	space  *space
+	values map[string]string
+	res    *Result
 }
 
-// Run runs one scenario. It always cleans up, also when ctx is cancelled.
-func (r *Runner) Run(ctx context.Context, s Scenario) (res Result) {
+// one runs one scenario. It has undone what it changed outside its namespace when it returns, also when ctx is cancelled; the namespace itself
+// goes in the background.
+func (r *Runner) one(ctx context.Context, k *kube, s Scenario) (res Result) {
 	res = Result{Scenario: s, Status: Broken}
 	began := r.Now()
-	k, err := newKube(r.Config)
+	defer func() { res.Took = r.Now().Sub(began) }()
+	limited, cancel := context.WithTimeoutCause(ctx, s.within(), fmt.Errorf("it took more than %s", s.within()))
+	defer cancel()
+	sp, err := k.open(limited, prefix+s.Name, s.Labels)
 	if err != nil {
 		res.Why = []string{err.Error()}
 		return res
 	}
-	ns := "drill-" + s.Name
-	var undos []undo
-	defer func() {
-		res.Took = r.Now().Sub(began)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWithin)
-		defer cancel()
-		for _, u := range slices.Backward(undos) {
-			if err := u(ctx); err != nil {
-				res.Why = append(res.Why, "cleaning up: "+err.Error())
-			}
-		}
-		if err := k.deleteNamespace(ctx, ns); err != nil {
-			res.Why = append(res.Why, "cleaning up: "+err.Error())
-		}
-	}()
-	if err := k.namespace(ctx, ns); err != nil {
-		res.Why = []string{err.Error()}
-		return res
+	a := &attempt{Runner: r, s: &s, space: sp, values: maps.Clone(r.Values), res: &res}
+	if a.values == nil {
+		a.values = map[string]string{}
 	}
-	values := map[string]string{"NAMESPACE": ns}
-	for name, v := range r.Values {
-		values[name] = v
-	}
-	opts := s.options(ns)
-	if len(s.Base) > 0 {
-		if err := r.base(ctx, k, &s, ns, values, opts); err != nil {
-			res.Why = []string{err.Error()}
-			return res
+	a.values["NAMESPACE"] = sp.name
+	defer func() { res.Why = append(res.Why, a.undo(ctx, &res.Status)...) }()
+	if err := a.run(limited); err != nil {
+		if cause := context.Cause(limited); cause != nil {
+			err = cause
+		}
+		res.Why = append(res.Why, err.Error())
+		if ctx.Err() != nil {
+			res.Status = NotRun
 		}
 	}
-	broke := r.Now()
-	for _, a := range s.Inject {
-		u, err := k.do(ctx, &s, a, ns, values)
-		if u != nil && (a.Scale != nil || a.Delete != nil || a.Patch != nil || s.Shared) {
-			undos = append(undos, u) // what lives in the namespace goes with it
-		}
-		if err != nil {
-			res.Why = []string{"breaking it: " + err.Error()}
-			return res
-		}
-	}
-	r.await(ctx, &res, opts, broke)
 	return res
 }
 
+// run gives an error for what is a fault of the runner or the cluster; what the looks saw is in the result.
+func (a *attempt) run(ctx context.Context) error {
+	if slices.Contains(a.s.Requires, "model-store") {
+		if err := a.space.apply(ctx, modelStore, a.values, false); err != nil {
+			return err
+		}
+	}
+	if len(a.s.Base) > 0 {
+		if err := a.base(ctx); err != nil {
+			return err
+		}
+	}
+	for _, action := range a.s.Inject {
+		if err := a.space.do(ctx, a.s, action, a.values); err != nil {
+			return fmt.Errorf("breaking it: %w", err)
+		}
+	}
+	broke := a.Now()
+	if a.s.Starting != nil {
+		if err := a.look(ctx, LookStarting, *a.s.Starting, startingWithin, 1); err != nil {
+			return err
+		}
+	}
+	times := 1
+	if a.s.Healthy() {
+		times = 3 // it must not contradict itself
+	}
+	if err := a.look(ctx, LookMain, a.s.Expect, a.s.Settle.Duration, times); err != nil {
+		return err
+	}
+	a.res.Detected = a.res.Looks[len(a.res.Looks)-1].Run.Ended.Sub(broke)
+	if l := a.s.Later; l != nil && a.drifted() == nil {
+		for _, action := range l.Do {
+			if err := a.space.do(ctx, a.s, action, a.values); err != nil {
+				return fmt.Errorf("before the later look: %w", err)
+			}
+		}
+		if err := a.look(ctx, LookLater, l.Expect, l.Settle.Duration, 1); err != nil {
+			return err
+		}
+	}
+	a.res.Why = a.drifted()
+	a.res.Status = Passed
+	if len(a.res.Why) > 0 {
+		a.res.Status = Drifted
+	}
+	return nil
+}
+
+// drifted lists what was not as expected at any look.
+func (a *attempt) drifted() []string {
+	var out []string
+	for _, l := range a.res.Looks {
+		for _, w := range l.Why {
+			out = append(out, l.Name+": "+w)
+		}
+	}
+	return out
+}
+
 // options are the probe's choices of a scenario.
-func (s *Scenario) options(ns string) probe.Options {
-	return probe.Options{Ref: hops.Ref{Namespace: ns, Name: s.Service}, Method: s.Probe.Method, Path: s.Probe.Path, Data: []byte(s.Probe.Data),
-		Wake: s.Probe.Wake, Logs: true}
+func (a *attempt) options() probe.Options {
+	c := a.s.Probe
+	o := probe.Options{Ref: hops.Ref{Namespace: a.space.name, Name: a.s.Service}, Method: c.Method, Path: c.Path, Wake: c.Wake,
+		RequestTimeout: c.Timeout.Duration, Logs: true}
+	if c.Data != "" {
+		o.Data = []byte(c.Data)
+		o.Header = map[string][]string{"Content-Type": {"application/json"}}
+	}
+	return o
 }
 
 // base applies the healthy service and waits until a probe says that it is OK.
-func (r *Runner) base(ctx context.Context, k *kube, s *Scenario, ns string, values map[string]string, o probe.Options) error {
-	for _, m := range s.Base {
-		raw, err := s.manifest(m, values)
-		if err != nil {
-			return err
-		}
-		if _, err := k.apply(ctx, raw, ns); err != nil {
+func (a *attempt) base(ctx context.Context) error {
+	for _, m := range a.s.Base {
+		if err := a.space.apply(ctx, a.s.Name+"/"+m, a.values, a.s.Shared); err != nil {
 			return fmt.Errorf("the base: %w", err)
 		}
 	}
-	o.Path, o.Data, o.Method = "", nil, ""
-	last := ""
-	for end := r.Now().Add(readyWithin); r.Now().Before(end); {
-		run, err := r.Probe(ctx, o)
+	return a.ok(ctx, hops.Ref{Namespace: a.space.name, Name: a.s.Service}, readyWithin)
+}
+
+// ok probes a service until it is OK.
+func (r *Runner) ok(ctx context.Context, ref hops.Ref, within time.Duration) error {
+	last := "it was not probed"
+	for end := r.Now().Add(within); ; {
+		run, err := r.Probe(ctx, probe.Options{Ref: ref})
 		switch {
 		case err != nil:
 			last = err.Error()
@@ -148,114 +206,53 @@ func (r *Runner) base(ctx context.Context, k *kube, s *Scenario, ns string, valu
 		default:
 			last = fmt.Sprintf("%s: %s", run.Verdict.State, run.Verdict.Summary)
 		}
-		if !pause(ctx, betweenProbes) {
-			break
+		if !r.Now().Before(end) || !pause(ctx, r.pace().look) {
+			return fmt.Errorf("the base %s is not OK: %s", ref, last)
 		}
 	}
-	return fmt.Errorf("the base did not become OK within %s: %s", readyWithin, last)
 }
 
-// await probes until the verdict is as expected or the time is up. A healthy scenario must be as expected at the first look after it settled, and
-// never contradict itself: it is looked at three times.
-func (r *Runner) await(ctx context.Context, res *Result, o probe.Options, broke time.Time) {
-	s := &res.Scenario
+// look probes until the verdict is as expected, times times in a row, or the time is up. Its error says that there is no verdict at all.
+func (a *attempt) look(ctx context.Context, name string, e Expect, within time.Duration, times int) error {
+	a.res.Looks = append(a.res.Looks, Look{Name: name, Expect: e})
+	l := &a.res.Looks[len(a.res.Looks)-1]
 	good := 0
-	for end := broke.Add(s.Settle.Duration); ; {
-		run, err := r.Probe(ctx, o)
-		if err != nil {
-			res.Why = []string{err.Error()}
-		} else {
-			res.Run, res.Got = run, run.Verdict
-			res.Why = s.Expect.compare(&run)
-		}
-		switch {
-		case len(res.Why) == 0 && (!s.Healthy() || good == 2):
-			res.Status, res.Detected = Passed, r.Now().Sub(broke)
-			return
-		case len(res.Why) == 0:
-			good++
-		case good > 0:
-			res.Status = Drifted // it was right and then was not
-			return
-		}
-		if !r.Now().Before(end) || !pause(ctx, betweenProbes) {
-			if ctx.Err() == nil && err == nil {
-				res.Status = Drifted
+	for end := a.Now().Add(within); ; {
+		run, err := a.Probe(ctx, a.options())
+		if err == nil && ctx.Err() == nil {
+			l.Run, l.Why = run, e.compare(&run)
+			if len(l.Why) == 0 {
+				good++
+			} else if good > 0 {
+				l.Why = append(l.Why, fmt.Sprintf("it was as expected %d times before", good))
+				return nil
 			}
-			return
-		}
-	}
-}
-
-// compare lists what of a run is not as expected.
-func (e Expect) compare(run *hops.Run) []string {
-	var out []string
-	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	v := run.Verdict
-	if v.State != e.State {
-		say("state %s, expected %s (%s)", v.State, e.State, v.Summary)
-	}
-	if e.Hop != "" && v.Step.Hop != e.Hop {
-		say("hop %q, expected %q", v.Step.Hop, e.Hop)
-	}
-	first := ""
-	for _, f := range v.Findings {
-		if f.Severity != hops.Note {
-			first = f.ID
-			break
-		}
-	}
-	if first != e.ID && !slices.Contains(e.Or, first) {
-		say("first finding %q, expected %q", first, e.ID)
-	}
-	for _, f := range v.Findings {
-		if slices.Contains(e.Never, f.ID) {
-			say("finding %q must not appear", f.ID)
-		}
-	}
-	if e.Asleep != v.Asleep {
-		say("asleep: %v, expected %v", v.Asleep, e.Asleep)
-	}
-	for i := range run.Observations {
-		if o := &run.Observations[i]; e.Status != 0 && o.AtDoor(hops.Outside) && o.Asked == hops.RealRequest && o.Status != e.Status {
-			say("the outside door answered %d, expected %d", o.Status, e.Status)
-			break
-		}
-	}
-	return out
-}
-
-var namespaces = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
-
-// namespace makes the scenario's own namespace; one that an earlier run left is taken away first.
-func (k *kube) namespace(ctx context.Context, name string) error {
-	if err := k.deleteNamespace(ctx, name); err != nil {
-		return err
-	}
-	o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace",
-		"metadata": map[string]any{"name": name, "labels": map[string]any{drillLabel: "true"}}}}
-	_, err := k.dyn.Resource(namespaces).Create(ctx, o, metav1.CreateOptions{FieldManager: manager})
-	return err
-}
-
-// deleteNamespace deletes a namespace of the runner's own and waits until it is gone. It touches no namespace that it did not make.
-func (k *kube) deleteNamespace(ctx context.Context, name string) error {
-	r := k.dyn.Resource(namespaces)
-	for i := 0; ; i++ {
-		o, err := r.Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return ignoreMissing(err)
-		}
-		if o.GetLabels()[drillLabel] != "true" {
-			return fmt.Errorf("namespace %s exists and is not of a drill: it is left alone", name)
-		}
-		if i == 0 {
-			if err := ignoreMissing(r.Delete(ctx, name, metav1.DeleteOptions{})); err != nil {
-				return err
+			if good == times {
+				return nil
 			}
 		}
-		if !pause(ctx, time.Second) {
-			return fmt.Errorf("namespace %s does not go away: `kubectl get namespace %s -o yaml` says what holds it", name, name)
+		if !a.Now().Before(end) || !pause(ctx, a.pace().look) {
+			return errors.Join(err, context.Cause(ctx))
 		}
 	}
+}
+
+// undo puts back what was changed outside and starts to delete the namespace. What fails there is in the list.
+func (a *attempt) undo(ctx context.Context, status *Status) []string {
+	if a.dead.Load() {
+		a.leave(fmt.Errorf("namespace %s and what was changed for it stay: the cluster does not answer; the next drill cleans up", a.space.name))
+		a.space.stop()
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWithin)
+	err := a.space.undo(ctx)
+	a.closing.Go(func() {
+		defer cancel()
+		a.leave(a.space.close(ctx))
+	})
+	if err != nil {
+		*status = Broken
+		return []string{"cleaning up: " + err.Error()}
+	}
+	return nil
 }

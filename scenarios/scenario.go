@@ -1,26 +1,16 @@
 // Package scenarios causes failure modes on a real cluster, probes, and compares the verdict with the one that is expected. A scenario is data: a
 // folder with scenario.yaml and manifests. Adding one is adding a folder.
 //
-// scenario.go: what a scenario is, and how it is read.
+// scenario.go: what a scenario is.
 package scenarios
 
 import (
-	"embed"
-	"errors"
-	"fmt"
-	"io/fs"
-	"slices"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
 	"probe/hops"
 )
-
-//go:embed */scenario.yaml */*.yaml
-var files embed.FS
 
 // Scenario is one failure mode, or one healthy state, as data.
 type Scenario struct {
@@ -30,29 +20,57 @@ type Scenario struct {
 	Mode string `json:"mode,omitempty"`
 	// Service is the name of the InferenceService that is probed.
 	Service string `json:"service"`
-	// Requires names what the cluster must have: "model-store".
+	// Requires names what the cluster must have beside KServe, see Requirements.
 	Requires []string `json:"requires,omitempty"`
 	// Shared says that it breaks what other services of the cluster use too.
 	Shared bool `json:"shared,omitempty"`
+	// Smoke says that it belongs to the short set.
+	Smoke bool `json:"smoke,omitempty"`
+	// Labels are those of its namespace.
+	Labels map[string]string `json:"labels,omitempty"`
 	// Base are the manifests of a service that must be OK before Inject; none when the service is broken from its start.
 	Base []string `json:"base,omitempty"`
 	// Inject breaks it, step by step; every step is undone in the end.
 	Inject []Action `json:"inject,omitempty"`
+	// Starting is the verdict of a first look, before the evidence is complete. It may be left out.
+	Starting *Expect `json:"starting,omitempty"`
 	// Settle is how long until the breakage shows at the latest.
 	Settle metav1.Duration `json:"settle"`
-	// Probe are the choices of the probe: path, data, wake.
+	// Probe are the choices of the probe.
 	Probe  Choices `json:"probe,omitzero"`
 	Expect Expect  `json:"expect"`
+	// Later is a second look after more has happened, such as that the controllers gave up and took the evidence away.
+	Later *Later `json:"later,omitempty"`
+}
+
+// Later is a look after the main one.
+type Later struct {
+	Do     []Action        `json:"do"`
+	Settle metav1.Duration `json:"settle"`
+	Expect Expect          `json:"expect"`
 }
 
 // Action is one step of breaking something; exactly one field is set.
 type Action struct {
 	Apply  string  `json:"apply,omitempty"`  // a manifest of the folder
 	Scale  *Scale  `json:"scale,omitempty"`  // a Deployment
-	Delete *Object `json:"delete,omitempty"` // an object; it is put back in the end
-	Patch  *Patch  `json:"patch,omitempty"`  // an object; it is put back in the end
+	Delete *Object `json:"delete,omitempty"` // an object
+	Patch  *Patch  `json:"patch,omitempty"`  // an object
 	Wait   string  `json:"wait,omitempty"`   // a duration
+	Until  Until   `json:"until,omitempty"`  // something of the scenario's own namespace
 }
+
+// Until is what an action may wait for, for at most untilWithin.
+type Until string
+
+// The states to wait for.
+const (
+	NoPods Until = "no-pods" // the namespace has no pod any more, also none that is terminating
+	APod   Until = "a-pod"   // the namespace has a pod
+)
+
+// untilWithin bounds an until: a progress deadline of 60 s plus the autoscaler's 30 s, twice, and the drain of a pod.
+const untilWithin = 5 * time.Minute
 
 // Object names one object of the cluster. An empty namespace is the scenario's own.
 type Object struct {
@@ -77,17 +95,20 @@ type Patch struct {
 
 // Choices are those of a probe.
 type Choices struct {
-	Method string `json:"method,omitempty"`
-	Path   string `json:"path,omitempty"`
-	Data   string `json:"data,omitempty"`
-	Wake   bool   `json:"wake,omitempty"`
+	Method  string          `json:"method,omitempty"`
+	Path    string          `json:"path,omitempty"`
+	Data    string          `json:"data,omitempty"`
+	Wake    bool            `json:"wake,omitempty"`
+	Timeout metav1.Duration `json:"timeout,omitzero"`
 }
 
 // Expect is the verdict that is expected.
 type Expect struct {
 	State hops.State `json:"state"`
-	Hop   hops.Hop   `json:"hop,omitempty"`
-	// ID is that of the first finding, "" for none; Or lists others that are as right.
+	// OrState lists others that are as right.
+	OrState []hops.State `json:"orState,omitempty"`
+	Hop     hops.Hop     `json:"hop,omitempty"`
+	// ID is that of the first finding, "" for none above a note; Or lists others that are as right.
 	ID string   `json:"id,omitempty"`
 	Or []string `json:"or,omitempty"`
 	// Never lists ids that must not appear.
@@ -101,112 +122,21 @@ type Expect struct {
 // Healthy says whether the scenario guards against false alarms.
 func (s *Scenario) Healthy() bool { return s.Mode == "" }
 
-// All reads every scenario that is built in, by name.
-func All() ([]Scenario, error) {
-	entries, err := files.ReadDir(".")
-	if err != nil {
-		return nil, err
+// within is the longest that a scenario may take, with its base and its cleaning up.
+func (s *Scenario) within() time.Duration {
+	most := readyWithin + cleanUpWithin + s.Settle.Duration
+	actions := s.Inject
+	if s.Later != nil {
+		most += s.Later.Settle.Duration
+		actions = append(actions[:len(actions):len(actions)], s.Later.Do...)
 	}
-	var out []Scenario
-	for _, e := range entries {
-		if _, err := fs.Stat(files, e.Name()+"/scenario.yaml"); err != nil {
-			continue
+	for _, a := range actions {
+		if a.Until != "" {
+			most += untilWithin
 		}
-		s, err := read(files, e.Name())
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, nil
-}
-
-// read reads and checks one folder.
-func read(from fs.FS, name string) (Scenario, error) {
-	raw, err := fs.ReadFile(from, name+"/scenario.yaml")
-	if err != nil {
-		return Scenario{}, fmt.Errorf("scenario %s: %w", name, err)
-	}
-	s := Scenario{Name: name}
-	if err := yaml.UnmarshalStrict(raw, &s); err != nil {
-		return s, fmt.Errorf("scenario %s: %w", name, err)
-	}
-	if err := s.check(from); err != nil {
-		return s, fmt.Errorf("scenario %s: %w", name, err)
-	}
-	return s, nil
-}
-
-// check finds what would otherwise fail in the middle of a run.
-func (s *Scenario) check(from fs.FS) error {
-	var bad []error
-	say := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
-	if s.Title == "" || s.Service == "" || s.Settle.Duration <= 0 {
-		say("title, service and settle must be there")
-	}
-	if s.Settle.Duration > 15*time.Minute {
-		say("settle: more than 15 minutes")
-	}
-	if !slices.Contains([]hops.State{hops.OK, hops.Failed, hops.Degraded, hops.Inconclusive}, s.Expect.State) {
-		say("expect.state %q: OK, Failed, Degraded or Inconclusive", s.Expect.State)
-	}
-	if s.Expect.Hop != "" && !slices.Contains(hops.All(), s.Expect.Hop) {
-		say("expect.hop %q is no hop", s.Expect.Hop)
-	}
-	known := map[string]bool{"": true}
-	for _, r := range hops.Rules() {
-		known[r.ID] = true
-	}
-	for _, id := range slices.Concat([]string{s.Mode, s.Expect.ID}, s.Expect.Or, s.Expect.Never) {
-		if !known[id] {
-			say("%q is the id of no rule", id)
+		if d, err := time.ParseDuration(a.Wait); err == nil {
+			most += d
 		}
 	}
-	manifests := slices.Clone(s.Base)
-	for i, a := range s.Inject {
-		if n := a.fields(); n != 1 {
-			say("inject[%d]: exactly one of apply, scale, delete, patch and wait, not %d", i, n)
-		}
-		if a.Apply != "" {
-			manifests = append(manifests, a.Apply)
-		}
-		if _, err := time.ParseDuration(a.Wait); a.Wait != "" && err != nil {
-			say("inject[%d]: %w", i, err)
-		}
-	}
-	for _, m := range manifests {
-		if strings.Contains(m, "/") {
-			say("manifest %q: only files of the scenario's own folder", m)
-		} else if _, err := fs.Stat(from, s.Name+"/"+m); err != nil {
-			say("manifest %q is missing", m)
-		}
-	}
-	return errors.Join(bad...)
-}
-
-// fields counts what an action sets.
-func (a Action) fields() int {
-	n := 0
-	for _, set := range []bool{a.Apply != "", a.Scale != nil, a.Delete != nil, a.Patch != nil, a.Wait != ""} {
-		if set {
-			n++
-		}
-	}
-	return n
-}
-
-// manifest reads a manifest of the scenario with its placeholders filled in: ${NAMESPACE} and ${IMAGE_name}.
-func (s *Scenario) manifest(name string, values map[string]string) ([]byte, error) {
-	raw, err := files.ReadFile(s.Name + "/" + name)
-	if err != nil {
-		return nil, fmt.Errorf("scenario %s: %w", s.Name, err)
-	}
-	text := string(raw)
-	for k, v := range values {
-		text = strings.ReplaceAll(text, "${"+k+"}", v)
-	}
-	if at := strings.Index(text, "${"); at >= 0 {
-		return nil, fmt.Errorf("scenario %s, %s: nothing fills in %s", s.Name, name, hops.Clip(text[at:], 30))
-	}
-	return []byte(text), nil
+	return most
 }

@@ -103,7 +103,7 @@ func newRoot(s streams) *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), s) },
 	}
 	o.flags(root.Flags())
-	root.AddCommand(newExplain(s), newRules(s), newRBAC(s), newDemo(s))
+	root.AddCommand(newExplain(s), newRules(s), newRBAC(s), newDemo(s), newDrill(s))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }
