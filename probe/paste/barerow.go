@@ -10,7 +10,7 @@ var barePod = regexp.MustCompile(`^(?:[a-z0-9][-a-z0-9]*\s+)?(?:pod/)?[a-z0-9][-
 
 // startBareRow takes rows that a pipe left of a table.
 func (p *parser) startBareRow(l line, t string) bool {
-	if len(t) > 600 || !strings.Contains(t, " ") {
+	if len(t) > 600 || p.hint.verb != "get" && !rowLike(t) {
 		return false
 	}
 	tb, ok := p.bareTable(t)
@@ -42,6 +42,24 @@ func (p *parser) startBareRow(l line, t string) bool {
 		}
 	}
 	return true
+}
+
+// rowLike is a quick look: a count such as 1/2 is the second or third word, or the first word names a kind.
+func rowLike(t string) bool {
+	if c := t[0]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+		return false
+	}
+	n := 0
+	for w := range strings.FieldsSeq(t) {
+		i := strings.IndexByte(w, '/')
+		if n == 0 && i > 0 && strings.Contains(t, "  ") || n > 0 && i > 0 && i+1 < len(w) && w[0] >= '0' && w[0] <= '9' && len(w) < 12 {
+			return true
+		}
+		if n++; n > 2 {
+			break
+		}
+	}
+	return false
 }
 
 // bareTable tells the table that a row without a header is of.

@@ -103,6 +103,14 @@ type rawLines struct {
 	no   int
 	rest []string // parts of a line that held carriage returns
 	long func(no int)
+	err  error // why the text ended before its end
+}
+
+// fault remembers an error that is not the end of the text.
+func (s *rawLines) fault(err error) {
+	if err != nil && err != io.EOF && err != bufio.ErrBufferFull && s.err == nil {
+		s.err = err
+	}
 }
 
 // next gives one line without its end; ok is false at the end of the text.
@@ -112,6 +120,7 @@ func (s *rawLines) next() (text string, no int, ok bool) {
 		return text, s.no, true
 	}
 	b, err := s.r.ReadSlice('\n')
+	s.fault(err)
 	if len(b) == 0 && err != nil && err != bufio.ErrBufferFull {
 		return "", s.no, false
 	}
@@ -140,20 +149,21 @@ func (s *rawLines) gather(first []byte) []byte {
 		limit = maxJSONLine
 	}
 	line := append([]byte(nil), first...)
+	cut := false
 	for {
 		b, err := s.r.ReadSlice('\n')
 		if len(line) < limit {
 			line = append(line, b...)
+		} else {
+			cut = true
 		}
 		if err != bufio.ErrBufferFull {
+			s.fault(err)
 			break
 		}
 	}
-	if len(line) > limit {
-		line = line[:limit]
-		if s.long != nil {
-			s.long(s.no)
-		}
+	if cut && s.long != nil {
+		s.long(s.no)
 	}
 	return line
 }

@@ -2,6 +2,7 @@
 package paste
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"io/fs"
@@ -137,9 +138,7 @@ func (p *parser) readFile(name string, r io.Reader) {
 		}
 	}
 	if size <= maxFile {
-		p.readText(name, &capped{r: r, left: maxStream, over: func() {
-			p.note(name, 0, fmt.Sprintf("longer than %d MiB: the rest was not read", maxStream>>20))
-		}}, false)
+		p.readStream(name, r)
 		return
 	}
 	p.note(name, 0, fmt.Sprintf("%d MiB long: only the first %d and the last %d MiB were read", size>>20, maxFileHead>>20, maxFileTail>>20))
@@ -149,19 +148,50 @@ func (p *parser) readFile(name string, r io.Reader) {
 	}
 }
 
-// capped ends a stream at its bound and says so once.
+// readStream reads what cannot seek: the front as it comes, and of what is too long the end.
+func (p *parser) readStream(name string, r io.Reader) {
+	front := &capped{r: r, left: maxFile}
+	p.readText(name, front, false)
+	if front.left > 0 || p.ctx.Err() != nil {
+		return
+	}
+	end, skipped := p.lastBytes(r)
+	if len(end) == 0 {
+		return
+	}
+	p.note(name, 0, fmt.Sprintf("longer than %d MiB: %d MiB in its middle were not read", maxFile>>20, skipped>>20))
+	p.readText(name, bytes.NewReader(end), skipped > 0)
+}
+
+// lastBytes goes through a stream without looking at it, up to a bound, and gives its last bytes.
+func (p *parser) lastBytes(r io.Reader) (end []byte, skipped int64) {
+	ring := make([]byte, maxStreamTail)
+	at, full := 0, false
+	for skipped = -maxStreamTail; skipped < maxStream && p.ctx.Err() == nil; {
+		n, err := r.Read(ring[at:min(len(ring), at+1<<20)])
+		at += n
+		skipped += int64(n)
+		if at == len(ring) {
+			at, full = 0, true
+		}
+		if err != nil {
+			break
+		}
+	}
+	if !full {
+		return ring[:at], 0
+	}
+	return append(append(make([]byte, 0, len(ring)), ring[at:]...), ring[:at]...), max(0, skipped)
+}
+
+// capped ends a stream at its bound.
 type capped struct {
 	r    io.Reader
 	left int64
-	over func()
 }
 
 func (c *capped) Read(b []byte) (int, error) {
 	if c.left <= 0 {
-		if c.over != nil {
-			c.over()
-			c.over = nil
-		}
 		return 0, io.EOF
 	}
 	if int64(len(b)) > c.left {

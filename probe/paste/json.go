@@ -45,6 +45,9 @@ func (p *parser) jsonNext() bool {
 	return ok && t != "" && strings.IndexByte(`"{[]}`, t[0]) >= 0
 }
 
+// maxFruitless is how many entries of a list are looked at that give nothing before the rest is passed over.
+const maxFruitless = 2000
+
 // listKind finds the kind of the entries of a list that the API server gave as it is: they do not say it themselves.
 var listKind = regexp.MustCompile(`"kind":\s*"(\w+)List"`)
 
@@ -64,14 +67,22 @@ type jsonBlock struct {
 
 // collectJSON reads lines until the brackets are closed, or until something else surely begins.
 func (p *parser) collectJSON(first line) {
-	no, n := first.no, 0
+	no, n, fruitless := first.no, 0, 0
 	b := &jsonBlock{}
 	b.give = func(text string) {
 		n++
-		if m := listKind.FindStringSubmatch(b.outer.String()); m != nil && n == 1 {
-			p.listOf, _ = p.kinds.find(m[1])
+		if n == 1 {
+			if m := listKind.FindStringSubmatch(b.outer.String()); m != nil {
+				p.listOf, _ = p.kinds.find(m[1])
+			}
 		}
-		p.jsonObject(text, no, false)
+		had := p.taken
+		if fruitless++; fruitless > maxFruitless {
+			return
+		}
+		if p.jsonObject(text, no, false); p.taken > had {
+			fruitless = 0
+		}
 	}
 	defer func() { p.listOf = kind{} }()
 	for l, ok := first, true; ok; l, ok = p.next() {
@@ -309,10 +320,16 @@ func clip(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "")
 }
 
+// lineCost is what a line takes beside its text.
+const lineCost = 128
+
 // addLine keeps one line that is not of a long log.
 func (p *parser) addLine(l hops.Line) {
 	l.Text = clip(l.Text, maxLogLine)
-	if p.lineBytes += len(l.Text) + 64; p.lineBytes > maxLogBytes {
+	if p.lineBytes += len(l.Text) + lineCost; p.lineBytes > maxLogBytes {
+		if p.linesLost++; p.linesLost == 1 {
+			p.note(p.name, l.Number, "more log lines than can be kept: the rest was left out; give the logs of one service")
+		}
 		return
 	}
 	p.lines = append(p.lines, l)

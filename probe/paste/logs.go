@@ -148,7 +148,12 @@ func (p *parser) endLog() {
 			b.kept = append(b.kept, l)
 		}
 	}
-	for _, l := range b.kept {
+	scarce := p.lineBytes > maxLogBytes/2 // after many logs only what tells something, and the ends
+	for i, l := range b.kept {
+		if scarce && i < len(b.kept)-100 && !p.tells.match(l.Text) {
+			b.skipped++
+			continue
+		}
 		if strings.TrimSpace(l.Text) == "" || l.Source == hops.ClientLog && !p.tells.match(l.Text) {
 			continue
 		}

@@ -114,7 +114,7 @@ func (s *source) depth(t string) int {
 func clean(s string) (string, bool) {
 	plain := true
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c >= 0x80 || c < 0x20 && c != '\t' {
+		if c := s[i]; c >= 0x7f || c < 0x20 && c != '\t' {
 			plain = false
 			break
 		}
@@ -148,7 +148,7 @@ func plainRune(r rune) rune {
 	case '\t':
 		return r
 	}
-	if r < 0x20 || r >= 0x7f && r < 0xa0 {
+	if r < 0x20 || r >= 0x7f && r < 0xa0 || r&0xfffe == 0xfffe || r >= 0xfdd0 && r <= 0xfdef {
 		return -1
 	}
 	return r

@@ -82,6 +82,7 @@ func (p *parser) kindOfFragment(tree map[string]any) (kind, bool) {
 
 // take stores an object, an event, or the likeness of one that hops does not know by its own name.
 func (p *parser) take(f found) {
+	p.taken++
 	o := &f.Object
 	switch o.Kind {
 	case "Secret":

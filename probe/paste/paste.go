@@ -62,18 +62,19 @@ func (n Note) String() string {
 // Bounds of one reading. Bytes are of text as it stands in the files.
 const (
 	maxFiles       = 2000
-	maxFileHead    = 24 << 20  // read from the front of a file that is longer than maxFile
-	maxFileTail    = 40 << 20  // and from its end
-	maxFile        = 64 << 20  // of a file that can seek
-	maxStream      = 256 << 20 // of one that cannot
+	maxFileHead    = 24 << 20 // read from the front of a file that is longer than maxFile
+	maxFileTail    = 40 << 20 // and from its end
+	maxFile        = 64 << 20 // read whole
+	maxStream      = 2 << 30  // gone through, when it cannot seek, to find its end
+	maxStreamTail  = 8 << 20  // which is read then
 	maxTotal       = 256 << 20
 	maxLine        = 1 << 20  // one line; JSON may be longer
-	maxJSONLine    = 32 << 20 // one line that starts like JSON
+	maxJSONLine    = 12 << 20 // one line that starts like JSON
 	maxLogLine     = 16 << 10 // one line of a log as it is kept
 	maxDocument    = 4 << 20  // one object
 	maxObjectBytes = 24 << 20 // of all objects that are kept
-	maxRows        = 10000    // objects from tables
-	maxLogBytes    = 24 << 20 // of all log lines that are kept
+	maxRows        = 6000     // objects from tables
+	maxLogBytes    = 16 << 20 // of all log lines that are kept, with what is known about them
 	maxEvents      = 10000
 	maxNotes       = 200
 	maxSeen        = 500 // observations

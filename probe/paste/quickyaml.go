@@ -115,13 +115,13 @@ func splitKey(s string) (key, value string, ok bool) {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == ':':
-			if i+1 == len(s) {
-				return s[:i], "", i > 0
+			if i == 0 {
+				return "", "", false
 			}
-			if s[i+1] == ' ' {
+			if i+1 == len(s) || s[i+1] == ' ' {
 				key = s[:i]
-				_, odd := scalar(key).(string)
-				return key, strings.TrimLeft(s[i+1:], " "), i > 0 && odd
+				_, isText := scalar(key).(string)
+				return key, strings.TrimLeft(s[i+1:], " "), isText
 			}
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '/', c == '_', c == '-' && i > 0:
 		default:

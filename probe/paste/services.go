@@ -31,10 +31,10 @@ type mention struct {
 
 // mention remembers that a service was named.
 func (p *parser) mention(namespace, name string, w weight) {
-	if name == "" || len(name) > 253 || !objectName.MatchString(name) || len(p.mentions) > 5000 {
+	if name == "" || len(name) > 253 {
 		return
 	}
-	if namespace == "-" || !objectName.MatchString(namespace) {
+	if namespace == "-" || strings.ContainsAny(namespace, "$<{ ") {
 		namespace = ""
 	}
 	for _, i := range p.named[name] {
@@ -45,6 +45,9 @@ func (p *parser) mention(namespace, name string, w weight) {
 			}
 			return
 		}
+	}
+	if len(p.mentions) > 5000 || !objectName.MatchString(name) {
+		return
 	}
 	p.named[name] = append(p.named[name], len(p.mentions))
 	p.mentions = append(p.mentions, mention{hops.Ref{Namespace: namespace, Name: name}, w})
@@ -91,9 +94,7 @@ func (p *parser) mentionLine(l *hops.Line) {
 		}
 		key, _, _ := strings.Cut(rest, `"`)
 		ns, name, _ := strings.Cut(key, "/")
-		if m := childName.FindStringSubmatch(name); m != nil {
-			p.mention(ns, m[1], byChild)
-		}
+		p.mention(ns, ownerInName(name), byChild)
 	}
 }
 
@@ -164,23 +165,35 @@ func (p *parser) mentionObjects() {
 		if owner == "" {
 			owner = o.Label("serving.kubeflow.org/inferenceservice")
 		}
-		if m := childName.FindStringSubmatch(o.Name); m != nil && owner == "" {
-			owner = m[1]
+		if owner == "" {
+			owner = ownerInName(o.Name)
 		}
 		p.mention(o.Namespace, owner, byChild)
 	}
 	for _, e := range p.events {
 		if e.About.Source == hops.InferenceServices {
 			p.mention(e.About.Namespace, e.About.Name, byRow)
-		} else if m := childName.FindStringSubmatch(e.About.Name); m != nil {
-			p.mention(e.About.Namespace, m[1], byChild)
+		} else {
+			p.mention(e.About.Namespace, ownerInName(e.About.Name), byChild)
 		}
 	}
 	for _, l := range p.lines {
-		if m := childName.FindStringSubmatch(l.Pod); m != nil {
-			p.mention(l.Namespace, m[1], byChild)
+		p.mention(l.Namespace, ownerInName(l.Pod), byChild)
+	}
+}
+
+// ownerInName is the service in the name of one of its parts; "" when it is no part's name.
+func ownerInName(name string) string {
+	for _, c := range []string{"-predictor", "-transformer", "-explainer"} {
+		i := strings.Index(name, c)
+		if i <= 0 {
+			continue
+		}
+		if m := childName.FindStringSubmatch(name); m != nil {
+			return m[1]
 		}
 	}
+	return ""
 }
 
 // services sorts what was named, the plainest first. The subject is the only one of the plainest; the wanted one when that was named.

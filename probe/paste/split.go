@@ -3,6 +3,7 @@ package paste
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -20,11 +21,13 @@ type parser struct {
 	objects     []found
 	byKey       map[key]int
 	objectBytes int
+	taken       int // objects seen, kept or not
 	rows        int
 	dropped     map[string]int // objects left out, by kind
 	events      []timedEvent
 	lines       []hops.Line
 	lineBytes   int
+	linesLost   int
 	seen        []hops.Observation
 	notes       []Note
 	mentions    []mention
@@ -54,6 +57,7 @@ func newParser(ctx context.Context, in Input) *parser {
 
 // readText reads one text; cut says that its first line is the end of one that was not read.
 func (p *parser) readText(name string, r io.Reader, cut bool) {
+	defer p.survive(name)
 	br, why := decodeText(r)
 	if why != "" {
 		p.note(name, 0, why)
@@ -82,10 +86,23 @@ func (p *parser) readText(name string, r io.Reader, cut bool) {
 	}
 	p.endLog()
 	p.total += p.read
+	if err := p.raw.err; err != nil && p.ctx.Err() == nil {
+		p.note(name, 0, "the reading stopped before its end: "+err.Error())
+	}
 	if p.junk > 0 {
 		p.note(name, p.junk1, plural(p.junk, "line")+" from here on that are no text were left out")
 	}
 }
+
+// survive turns a fault of a parser into a note, so that one odd file does not cost what the others tell.
+func (p *parser) survive(name string) {
+	if r := recover(); r != nil {
+		p.log = nil
+		p.note(name, 0, fmt.Sprintf("%s (%v); please report it with the text that led to it", ownFault, r))
+	}
+}
+
+const ownFault = "could not be read, by a fault of the reader"
 
 // block looks at the first line of whatever comes next.
 func (p *parser) block(l line) {

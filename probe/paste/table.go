@@ -439,6 +439,16 @@ func cellFits(col, w string) bool {
 	return true
 }
 
+// plainName says what nameCell says, for the names that most rows have.
+func plainName(w string) bool {
+	for i := 0; i < len(w); i++ {
+		if c := w[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && (c != '-' && c != '.' && c != '/' || i == 0 || i == len(w)-1) {
+			return nameCell.MatchString(w)
+		}
+	}
+	return true
+}
+
 // firstCell says whether a line starts like a row: with a name, or an age in tables of events.
 func firstCell(col, s string) bool {
 	if s == "" || s[0] == ' ' {
@@ -456,5 +466,5 @@ func firstCell(col, s string) bool {
 	case "REASON", "KIND":
 		return true
 	}
-	return nameCell.MatchString(w) || mixedName.MatchString(w) || w == "<none>" || w == "<unknown>"
+	return plainName(w) || mixedName.MatchString(w) || w == "<none>" || w == "<unknown>"
 }

@@ -149,8 +149,9 @@ func (b *yamlBlock) add(l line) {
 		return
 	}
 	if b.itemIn < 0 {
-		b.doc = append(b.doc, text)
-		b.grow(len(text))
+		if b.grow(len(text)) {
+			b.doc = append(b.doc, text)
+		}
 		if text == "items:" {
 			if n, ok := b.p.peek(); ok && strings.HasPrefix(strings.TrimLeft(n.text, " \t"), "-") {
 				b.itemIn = max(0, indentOf(n.text)-b.base)
@@ -194,6 +195,9 @@ func (b *yamlBlock) grow(n int) bool {
 	b.size += n + 1
 	if b.size <= maxDocument {
 		return true
+	}
+	if !b.elided {
+		b.p.note(b.p.name, max(b.itemNo, b.docNo), fmt.Sprintf("YAML of more than %d MiB in one object: only its front was read", maxDocument>>20))
 	}
 	b.elided = true
 	return false

@@ -1,0 +1,380 @@
+// input_test.go: encodings, copies through mail and terminals, long and broken input, folders: each must give a clear line or a whole answer.
+package paste
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/unicode"
+
+	"probe/hops"
+)
+
+const podTable = `$ kubectl get pods -n demo
+NAME                                       READY   STATUS             RESTARTS   AGE
+iris-predictor-00001-deployment-7b-abcde   1/2     CrashLoopBackOff   6          11m
+`
+
+// TestCopies reads one table in every dress that copying gives it.
+func TestCopies(t *testing.T) {
+	utf16 := func(e unicode.Endianness, bom unicode.BOMPolicy) func(string) string {
+		return func(s string) string {
+			out, err := unicode.UTF16(e, bom).NewEncoder().String(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+	}
+	each := func(f func(string) string) func(string) string {
+		return func(s string) string {
+			var b strings.Builder
+			for line := range strings.Lines(s) {
+				b.WriteString(f(strings.TrimSuffix(line, "\n")) + "\n")
+			}
+			return b.String()
+		}
+	}
+	for name, dress := range map[string]func(string) string{
+		"plain":             func(s string) string { return s },
+		"CRLF":              func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") },
+		"CR":                func(s string) string { return strings.ReplaceAll(s, "\n", "\r") },
+		"UTF-8 BOM":         func(s string) string { return "\ufeff" + s },
+		"UTF-16 LE BOM":     utf16(unicode.LittleEndian, unicode.UseBOM),
+		"UTF-16 BE BOM":     utf16(unicode.BigEndian, unicode.UseBOM),
+		"UTF-16 LE no BOM":  utf16(unicode.LittleEndian, unicode.IgnoreBOM),
+		"UTF-16 BE no BOM":  utf16(unicode.BigEndian, unicode.IgnoreBOM),
+		"fence":             func(s string) string { return "```console\n" + s + "```\n" },
+		"tilde fence":       func(s string) string { return "~~~\n" + s + "~~~\n" },
+		"no end of line":    func(s string) string { return strings.TrimSuffix(s, "\n") },
+		"quoted":            each(func(s string) string { return "> " + s }),
+		"quoted twice":      each(func(s string) string { return ">> " + s }),
+		"quoted fence":      func(s string) string { return each(func(s string) string { return "> " + s })("```\n" + s + "```\n") },
+		"indented":          each(func(s string) string { return "    " + s }),
+		"colours":           each(func(s string) string { return "\x1b[1;32m" + s + "\x1b[0m\x1b[K" }),
+		"lost colours":      each(func(s string) string { return "[1;32m" + s + "[0m" }),
+		"visible colours":   each(func(s string) string { return "^[[32m" + s + "^[[0m" }),
+		"title sequence":    each(func(s string) string { return "\x1b]0;user@host\x07" + s }),
+		"no-break spaces":   func(s string) string { return strings.ReplaceAll(s, " ", "\u00a0") },
+		"zero width spaces": each(func(s string) string { return "\u200b" + s }),
+		"cp1252 around": func(s string) string {
+			head, err := charmap.Windows1252.NewEncoder().String("“Gr\u00fc\u00dfe” \u2026\n\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return head + s
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := Read(t.Context(), Input{Files: []File{{Name: "-", Reader: strings.NewReader(dress(podTable))}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := objectOf(t, r, hops.Pods, "iris-predictor-00001-deployment-7b-abcde")
+			if o.Namespace != "demo" || o.Str("row", "STATUS") != "CrashLoopBackOff" || o.Str("row", "RESTARTS") != "6" {
+				t.Errorf("got %v", o.Tree)
+			}
+			if r.Subject != (hops.Ref{Namespace: "demo", Name: "iris"}) {
+				t.Errorf("subject %v", r.Subject)
+			}
+		})
+	}
+}
+
+// TestJunk reads what is no text, or no end, and wants a note that names it.
+func TestJunk(t *testing.T) {
+	random := make([]byte, 1<<16)
+	for i := range random {
+		random[i] = byte(i * i >> 3)
+	}
+	for name, c := range map[string]struct {
+		text, why string
+	}{
+		"empty":          {"", "is empty"},
+		"gzip":           {"\x1f\x8b\x08\x00abc", "compressed (gzip)"},
+		"zip":            {"PK\x03\x04abc", "archive (zip)"},
+		"picture":        {"\x89PNG\r\n\x1a\n", "picture"},
+		"nul bytes":      {strings.Repeat("\x00", 5000), "not text"},
+		"random":         {string(random), "text"},
+		"junk in a text": {strings.Repeat("a line of a log\n", 20) + "\n\x00\x01\x02\x03\x04\x05\x06\x00\x00\n", "no text"},
+		"long line":      {strings.Repeat("x", 3<<20) + "\n", "more than a MiB"},
+		"long object":    {"apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + strings.Repeat("x", 900<<10) + "\nspec: [\n", "YAML"},
+		"open json":      {"{\n\"kind\": \"Pod\", \"apiVersion\": \"v1\",\n\"metadata\": {\"name\": \"x\"", "cut"},
+		"deep json":      {strings.Repeat("[\n", 100000), ""},
+		"deep yaml":      {"kind: Pod\nspec:\n" + deepYAML(3000), "YAML"},
+		"aliases":        {aliases(), "YAML"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			r, err := Read(t.Context(), Input{Files: []File{{Name: "x", Reader: strings.NewReader(c.text)}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took > 20*time.Second {
+				t.Errorf("took %s", took)
+			}
+			if all := fmt.Sprint(r.Unread); c.why != "" && !strings.Contains(all, c.why) {
+				t.Errorf("notes %.300s: want one with %q", all, c.why)
+			}
+		})
+	}
+}
+
+func deepYAML(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(strings.Repeat(" ", 2+i) + "a:\n")
+	}
+	return b.String()
+}
+
+// aliases is a document that would be gigabytes if it were written out.
+func aliases() string {
+	var b strings.Builder
+	b.WriteString("kind: Pod\nmetadata: {name: x}\nspec:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
+	for i := 1; i < 12; i++ {
+		fmt.Fprintf(&b, "  a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", i, i, i-1, i-1, i-1, i-1, i-1, i-1, i-1, i-1, i-1)
+	}
+	return b.String()
+}
+
+func TestFolder(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := func(to, path string) {
+		t.Helper()
+		if err := os.Symlink(to, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(filepath.Join(dir, "pods.txt"), podTable)
+	write(filepath.Join(dir, "a", "logs-storage-initializer.previous.txt"), "boom\n")
+	write(filepath.Join(dir, "logs", "iris-predictor-00001-deployment-7b-abcde", "queue-proxy.log"), "aggressive probe error\n")
+	write(filepath.Join(outside, "secret.yaml"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: outside}\n")
+	link(filepath.Join(outside, "secret.yaml"), filepath.Join(dir, "link.yaml"))
+	link("..", filepath.Join(dir, "up"))
+	link("pods.txt", filepath.Join(dir, "inside.txt"))
+	link("nothing", filepath.Join(dir, "dangling"))
+	r, err := Read(t.Context(), Input{Path: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := show(r)
+	for _, want := range []string{"/ storage-initializer previous| boom", "/iris-predictor-00001-deployment-7b-abcde queue-proxy| aggressive",
+		"link.yaml: is a symbolic link out of the folder", "up: is a symbolic link", "dangling: is a symbolic link out of the folder, or to nothing"} {
+		if !strings.Contains(s, want) {
+			t.Errorf("want %q in\n%s", want, s)
+		}
+	}
+	if strings.Contains(s, "outside") {
+		t.Errorf("read outside of the folder:\n%s", s)
+	}
+	objectOf(t, r, hops.Pods, "iris-predictor-00001-deployment-7b-abcde")
+}
+
+func TestFolderOfManyFiles(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 10000 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("f%05d.txt", i)), []byte("x\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "zz-iris-pods.txt"), []byte(podTable), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Read(t.Context(), Input{Path: dir, Want: hops.Ref{Name: "iris"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := fmt.Sprint(r.Unread); !strings.Contains(s, "more than 2000 files") {
+		t.Errorf("notes %.300s", s)
+	}
+	objectOf(t, r, hops.Pods, "iris-predictor-00001-deployment-7b-abcde") // its file's name comes last, but bears the wanted service
+}
+
+func TestNoSuchPath(t *testing.T) {
+	_, err := Read(t.Context(), Input{Path: filepath.Join(t.TempDir(), "nothing")})
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestHugeFile reads a gigabyte, nearly all of it a hole: only its two ends are read.
+func TestHugeFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "logs-kserve-container.txt")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	line := []byte("2026-11-22 10:00:00.000 1 uvicorn.access INFO:     10.0.0.1:0 1 - \"GET /v1/models/iris HTTP/1.1\" 200 OK\n")
+	front := bytes.Repeat(line, maxFileHead/len(line)+1)
+	back := append(bytes.Repeat(line, maxFileTail/len(line)+1), "ValueError: the very end\n"...)
+	if _, err := f.WriteAt(front, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(back, 1<<30-int64(len(back))); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Read(t.Context(), Input{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := r.Snapshot.Lines[len(r.Snapshot.Lines)-1]
+	if last.Text != "ValueError: the very end" || last.Container != "kserve-container" {
+		t.Errorf("last line %+v", last)
+	}
+	if s := fmt.Sprint(r.Unread); !strings.Contains(s, "1024 MiB long: only the first 24 and the last 40 MiB were read") {
+		t.Errorf("notes %s", s)
+	}
+	if len(r.Snapshot.Lines) > 4*(headLines+middleLines+tailLines) {
+		t.Errorf("%d lines kept", len(r.Snapshot.Lines))
+	}
+}
+
+// endless never stops giving lines.
+type endless struct{ line []byte }
+
+func (e *endless) Read(b []byte) (int, error) { return copy(b, e.line), nil }
+
+func TestEndlessStream(t *testing.T) {
+	r, err := Read(t.Context(), Input{Files: []File{{Name: "-", Reader: &endless{bytes.Repeat([]byte("a line of a log\n"), 4096)}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := fmt.Sprint(r.Unread); !strings.Contains(s, "longer than 64 MiB") {
+		t.Errorf("notes %s", s)
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Read(ctx, Input{Files: []File{{Name: "-", Reader: &endless{bytes.Repeat([]byte("a line of a log\n"), 4096)}}}})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSilentPipe opens a pipe that nobody writes to: the reading ends with its context.
+func TestSilentPipe(t *testing.T) {
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer out.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = Read(ctx, Input{Path: fmt.Sprintf("/dev/fd/%d", in.Fd())})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestLogKeeps wants the first, the last and the telling lines of a long log, each once.
+func TestLogKeeps(t *testing.T) {
+	var b strings.Builder
+	for i := range 20000 {
+		switch i {
+		case 7000:
+			b.WriteString("Traceback (most recent call last):\nValueError: in the middle\n")
+		case 9000:
+			b.WriteString(strings.Repeat("the same again\n", 500))
+		}
+		fmt.Fprintf(&b, "line %d is dull\n", i)
+	}
+	r, err := Read(t.Context(), Input{Files: []File{{Name: "logs-kserve-container.txt", Reader: strings.NewReader(b.String())}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]int{}
+	for _, l := range r.Snapshot.Lines {
+		all[l.Text]++
+	}
+	for text, want := range map[string]int{"line 0 is dull": 1, "line 199 is dull": 1, "line 300 is dull": 0, "ValueError: in the middle": 1, "line 19999 is dull": 1,
+		"line 18001 is dull": 1, "line 10000 is dull": 0} {
+		if all[text] != want {
+			t.Errorf("%q: %d times, want %d", text, all[text], want)
+		}
+	}
+	if s := fmt.Sprint(r.Unread); !strings.Contains(s, "a log of 20502 lines") {
+		t.Errorf("notes %s", s)
+	}
+}
+
+// TestNoSecrets puts a canary wherever a caller's secret may stand in a paste.
+func TestNoSecrets(t *testing.T) {
+	const canary = "CANARY"
+	text := `$ curl -v -u me:CANARY -H "Authorization: Bearer CANARY" -b "s=CANARY" "http://iris.demo.example.com/v1/models/iris?token=CANARY" -d '{"instances": ["CANARY"]}'
+> POST /v1/models/iris?token=CANARY HTTP/1.1
+> Host: iris.demo.example.com
+> Authorization: Basic CANARY
+> Cookie: session=CANARY
+>
+< HTTP/1.1 302 Found
+< server: istio-envoy
+< set-cookie: s=CANARY
+< location: https://login.example.com/auth?state=CANARY
+< x-secret: CANARY
+<
+* Connection #0 to host x left intact
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: storage-config}
+data: {key: CANARY}
+---
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata:
+  name: iris
+  annotations:
+    kubectl.kubernetes.io/last-applied-configuration: |
+      {"token": "CANARY"}
+`
+	r, err := Read(t.Context(), Input{Files: []File{{Name: "-", Reader: strings.NewReader(text)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := show(r); strings.Contains(s, canary) {
+		t.Errorf("a secret stayed:\n%s", s)
+	}
+	if len(r.Observations) != 1 || !r.Observations[0].Credentials || r.Observations[0].Header["location"] != "https://login.example.com/auth" {
+		t.Errorf("got %+v", r.Observations)
+	}
+}
+
+// TestReadError gives what was read before a disk failed.
+func TestReadError(t *testing.T) {
+	broken := io.MultiReader(strings.NewReader(podTable), &failing{})
+	r, err := Read(t.Context(), Input{Files: []File{{Name: "pods", Reader: broken}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	objectOf(t, r, hops.Pods, "iris-predictor-00001-deployment-7b-abcde")
+	if s := fmt.Sprint(r.Unread); !strings.Contains(s, "the disk is gone") {
+		t.Errorf("notes %s", s)
+	}
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, errors.New("the disk is gone") }
