@@ -2,6 +2,7 @@
 package hops
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -76,6 +77,9 @@ func (ix *index) add(s *Snapshot) {
 	}
 	for _, l := range s.Lines {
 		ix.some[l.Source] = true
+		if l.Source == SystemLogs && ix.foreign(l.Text) {
+			continue
+		}
 		if l.Source != ContainerLogs || l.Pod == "" || ix.mine(l.Namespace, "", l.Pod) {
 			ix.lines[l.Source] = append(ix.lines[l.Source], l)
 		}
@@ -89,6 +93,23 @@ func (ix *index) add(s *Snapshot) {
 			ix.gaps[g.Source] = g
 		}
 	}
+}
+
+// keyed finds the object that a controller's line is about: Knative's "knative.dev/key", controller-runtime's "namespace" and "name".
+var keyed = regexp.MustCompile(`"knative\.dev/key":\s*"([^"/]+)/([^"]+)"|"namespace":\s*"([^"]+)",\s*"name":\s*"([^"]+)"|"name":\s*"([^"]+)",\s*"namespace":\s*"([^"]+)"`)
+
+// foreign says whether a line of a controller's log is about another service. A line that names no object speaks for all.
+func (ix *index) foreign(line string) bool {
+	ref := ix.facts.Ref
+	if ref.Name == "" || !strings.Contains(line, `"`) {
+		return false
+	}
+	m := keyed.FindStringSubmatch(line)
+	if m == nil {
+		return false
+	}
+	namespace, name := m[1]+m[3]+m[6], m[2]+m[4]+m[5]
+	return namespace != ref.Namespace || !NamedFor(ref.Name, name)
 }
 
 // systemOf maps a source of the service's namespace to its twin in the system namespaces.
