@@ -6,29 +6,45 @@ import (
 	"time"
 )
 
-// Wants lists the sources that some rule needs and that were not read yet. Nothing is wanted while everything looks well. While the front doors
-// answer, what is odd can only be in the service's own namespace.
+// Wants lists the sources that some rule needs and that were not read yet, the likeliest to tell first. Nothing is wanted while everything looks
+// well. Beyond the service's own namespace something is wanted only while a request failed and nothing certain within explains it.
 func Wants(f Facts, rules []Rule) []Source {
 	ix := newIndex(f, f.lastTime())
 	failing := len(failedDoors(ix)) > 0 || !answeredSomewhere(&f)
 	if !failing && looksWell(ix) {
 		return nil
 	}
-	var out []Source
+	outwards := failing && !explained(f, rules)
+	needed := map[Source]bool{}
 	for _, r := range rules {
 		for _, s := range r.Needs {
-			info, ok := ix.infos[s]
-			if !ok || info.Scope == ScopeNone || slices.Contains(out, s) {
-				continue
-			}
-			if _, failed := ix.gaps[s]; failed || ix.full[s] || !failing && info.Scope != ScopeNamespace {
-				continue
-			}
+			_, failed := ix.gaps[s]
+			needed[s] = needed[s] || !failed && !ix.full[s]
+		}
+	}
+	var out []Source
+	for _, s := range []Source{Events, ContainerLogs} { // they expire first
+		if needed[s] {
 			out = append(out, s)
 		}
 	}
-	slices.Sort(out)
+	for _, i := range Known() { // by scope, nearest first
+		if needed[i.Source] && i.Scope != ScopeNone && (outwards || i.Scope == ScopeNamespace) && !slices.Contains(out, i.Source) {
+			out = append(out, i.Source)
+		}
+	}
 	return out
+}
+
+// explained says whether what was read already holds a certain cause, in the pods of what should serve.
+func explained(f Facts, rules []Rule) bool {
+	for _, c := range Diagnose(f, f.lastTime(), rules).Findings {
+		deep := c.Step.Hop == Pod || c.Step.Hop == StorageInitializer || c.Step.Hop == Container
+		if deep && c.Severity == Error && c.Confidence == Certain && (c.Step.Weight > 0 || c.Step.Revision == "") {
+			return true
+		}
+	}
+	return false
 }
 
 // answeredSomewhere says whether any front door gave a good answer.

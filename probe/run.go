@@ -32,8 +32,14 @@ func Run(ctx context.Context, d Deps, o Options) (hops.Run, error) {
 	r.run.Flow = hops.Resolve(&first, o.Ref)
 	r.sender = d.Connect(&r.run.Flow)
 	r.front(ctx)
-	r.repeat(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { r.repeat(ctx) })
 	r.further(ctx)
+	wg.Wait()
+	if len(r.run.Snapshots) > 1 { // the path may have changed while we looked
+		all := hops.Join(r.run.Snapshots)
+		r.run.Flow = hops.Resolve(&all, o.Ref)
+	}
 	r.run.Reads, r.run.ReadTook = d.Reader.Reads()
 	r.run.Ended = d.Now()
 	r.run.Verdict = hops.Diagnose(r.run.Facts(), r.run.Ended, d.Rules)
@@ -43,8 +49,10 @@ func Run(ctx context.Context, d Deps, o Options) (hops.Run, error) {
 type runner struct {
 	Deps
 	o      Options
-	run    hops.Run
 	sender Sender
+
+	mu  sync.Mutex // of run.Observations: front doors are asked again while inner hops are
+	run hops.Run
 }
 
 func (d Deps) hexID(n int) string {
@@ -119,7 +127,16 @@ func (r *runner) send(ctx context.Context, asks []dial.Request) {
 		})
 	}
 	wg.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.run.Observations = append(r.run.Observations, seen...)
+}
+
+// seen lists what was observed so far.
+func (r *runner) seen() []hops.Observation {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clip(r.run.Observations)
 }
 
 // failing lists the entries of the front doors whose last real answer is a fault.
@@ -138,9 +155,9 @@ func (r *runner) failing() []hops.Entry {
 
 // last is the last observation at an entry.
 func (r *runner) last(e hops.Entry) *hops.Observation {
-	for i := len(r.run.Observations) - 1; i >= 0; i-- {
-		if o := &r.run.Observations[i]; o.Step.ID() == e.Step.ID() {
-			return o
+	for _, o := range slices.Backward(r.seen()) {
+		if o.Step.ID() == e.Step.ID() {
+			return &o
 		}
 	}
 	return nil
@@ -175,6 +192,7 @@ func (r *runner) repeat(ctx context.Context) {
 // further looks inward and reads more where something is odd: requests and reads go out together.
 func (r *runner) further(ctx context.Context) {
 	facts := r.run.Facts()
+	facts.Observations = r.seen()
 	wants := hops.Wants(facts, r.Rules)
 	if len(wants) == 0 {
 		return
@@ -211,8 +229,6 @@ func (r *runner) further(ctx context.Context) {
 			r.run.Snapshots = append(r.run.Snapshots, s)
 		}
 	}
-	all := hops.Join(r.run.Snapshots)
-	r.run.Flow = hops.Resolve(&all, r.o.Ref)
 }
 
 // inward sends the real request at every entry behind the doors that has not had one, from the container outward, side by side.
@@ -237,8 +253,8 @@ const innerPatience = 2 * time.Second
 // slowest is the longest time that a front door took, with a little to spare.
 func (r *runner) slowest() time.Duration {
 	var most time.Duration
-	for i := range r.run.Observations {
-		if o := &r.run.Observations[i]; o.Step.Door != "" {
+	for _, o := range r.seen() {
+		if o.Step.Door != "" {
 			most = max(most, o.Took)
 		}
 	}

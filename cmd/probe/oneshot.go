@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -208,6 +209,9 @@ func (o *oneShot) options(s streams) (probe.Options, error) {
 	default:
 		return opts, usage("--gateway %q: outside, cluster-local or both", o.gateway)
 	}
+	if !slices.Contains([]string{"auto", "pod", "port-forward", "network"}, o.via) {
+		return opts, usage("--via %q: auto, pod, port-forward or network", o.via)
+	}
 	if o.path != "" && !strings.HasPrefix(o.path, "/") {
 		return opts, usage("--path %q: a path starts with / ; the scheme and the host are the service's own", o.path)
 	}
@@ -282,10 +286,8 @@ func (o *oneShot) dialer(f *hops.Flow, config *rest.Config, cluster *read.Cluste
 		if via == "auto" {
 			auto.Network = network
 		}
-	case via == "network":
-		auto.Network = network
 	default:
-		return nil, usage("--via %q: auto, pod, port-forward or network", via)
+		auto.Network = network
 	}
 	if o.address != "" {
 		fixed, err := dial.NewAddress(o.address, netDialer())
