@@ -57,3 +57,9 @@ kind-down: ## tear it down
 .PHONY: kind-status
 kind-status: ## what of it is healthy
 	kind/status
+
+KIND_CACHE ?= $(or $(PROBE_KIND_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/probe-kind)
+
+.PHONY: kind-test
+kind-test: build ## live tests on that cluster
+	KUBECONFIG=$(KIND_CACHE)/kubeconfig $(GO) test -tags live -count=1 -v -timeout 80m -run Live ./scenarios/...
