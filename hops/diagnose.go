@@ -217,8 +217,13 @@ func wentAround(f *Facts) []NotChecked {
 		if o == nil || o.Vantage == "" || !o.OK() {
 			continue
 		}
-		if what := around(o.Vantage); what != "" {
-			out = append(out, NotChecked{What: what + " in front of the " + doorName(door), Why: "the request entered by " + string(o.Vantage)})
+		n := NotChecked{What: around(o.Vantage) + " in front of the " + doorName(door), Why: "the request entered by " + string(o.Vantage)}
+		switch {
+		case around(o.Vantage) == "":
+		case len(out) == 1 && out[0].Why == n.Why:
+			out[0].What += " and of the " + doorName(door)
+		default:
+			out = append(out, n)
 		}
 	}
 	return out

@@ -23,6 +23,7 @@ type document struct {
 	NotChecked    []notChecked `json:"notChecked"`
 	TraceID       string       `json:"traceId"`
 	Notes         []string     `json:"notes,omitempty"`
+	Warnings      []string     `json:"warnings,omitempty"` // about the run itself: a collector that did not answer
 }
 
 type service struct {
@@ -96,7 +97,7 @@ func JSON(w io.Writer, run *hops.Run) error {
 
 func documentOf(run *hops.Run) document {
 	v := run.Verdict
-	d := document{SchemaVersion: SchemaVersion, Service: service{run.Ref.Namespace, run.Ref.Name}, TraceID: run.TraceID, Notes: v.Notes,
+	d := document{SchemaVersion: SchemaVersion, Service: service{run.Ref.Namespace, run.Ref.Name}, TraceID: run.TraceID, Notes: v.Notes, Warnings: run.Warnings,
 		Verdict:  verdict{State: v.State, Hop: v.Step.Hop, Component: v.Step.Component, Revision: v.Step.Revision, Summary: v.Summary, Asleep: v.Asleep},
 		Findings: make([]finding, len(v.Findings)), Hops: make([]hop, len(v.Rows)), NotChecked: make([]notChecked, len(v.NotChecked))}
 	for i, f := range v.Findings {
