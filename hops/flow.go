@@ -159,11 +159,14 @@ type DoorState struct {
 	Closed string `json:"closed,omitempty"`
 }
 
+// GRPC is the protocol of servers that speak the Open Inference Protocol over gRPC. The others, "v1" and "v2", go over HTTP.
+const GRPC = "grpc-v2"
+
 // Flow is the path of one service as far as it is known.
 type Flow struct {
 	Ref        Ref              `json:"ref"`
 	Mode       Mode             `json:"mode"`
-	Routing    Source           `json:"routing,omitempty"` // VirtualServices, HTTPRoutes or Ingresses
+	Routing    Source           `json:"routing,omitempty"` // VirtualServices, HTTPRoutes, Ingresses, or kingress where KServe writes no route
 	Protocol   string           `json:"protocol"`          // v1, v2 or grpc-v2
 	Model      string           `json:"model"`             // model name in paths
 	EntryPoint string           `json:"entryPoint"`        // component that the InferenceService's host leads to
@@ -184,6 +187,16 @@ func (f *Flow) Component(name string) (ComponentState, bool) {
 		}
 	}
 	return ComponentState{}, false
+}
+
+// Speak sets the protocol. gRPC needs HTTP/2 from the first hop on; gateways take both on one port, so HTTP/1.1 is kept for the rest.
+func (f *Flow) Speak(protocol string) {
+	f.Protocol = protocol
+	for i := range f.Entries {
+		e := &f.Entries[i]
+		c, _ := f.Component(e.Step.Component)
+		e.H2C = protocol == GRPC || c.H2C && e.Step.Hop != LocalGateway
+	}
 }
 
 // Asleep says whether the component that callers reach has weighted revisions and all of them are at zero.

@@ -22,9 +22,14 @@ func Resolve(s *Snapshot, ref Ref) Flow {
 	r := resolver{ix: newIndex(Facts{Ref: ref, Snapshots: []Snapshot{*s}}, s.Time), f: Flow{Ref: ref, Protocol: "v1", Model: ref.Name}}
 	r.service()
 	r.components()
+	r.routing()
 	r.doors()
 	r.steps()
 	r.entries()
+	if c, _ := r.f.Component(Predictor); c.H2C { // Knative and KServe give the port of a gRPC server this name
+		r.f.Protocol = GRPC
+	}
+	r.f.Speak(r.f.Protocol)
 	return r.f
 }
 
@@ -57,15 +62,15 @@ func (r *resolver) service() {
 	if r.isvc == nil {
 		r.unknown("the InferenceService itself was not read")
 	}
-	r.f.Mode = r.mode()
-	r.f.Stopped = strings.EqualFold(r.isvc.Annotation(annStop), "true")
-	if p := r.isvc.Str("spec", Predictor, "model", "protocolVersion"); p != "" {
-		r.f.Protocol = p
+	if r.f.Mode = r.mode(); r.f.Mode == UnknownMode {
+		r.unknown("whether the service is deployed by Knative or in Standard mode: the path shown is Knative's")
 	}
-	if len(r.objects(VirtualServices)) == 0 && len(r.objects(HTTPRoutes)) > 0 {
-		r.f.Routing = HTTPRoutes
-	} else if r.f.Mode == Standard {
-		r.f.Routing = Ingresses
+	r.f.Stopped = strings.EqualFold(r.isvc.Annotation(annStop), "true")
+	predictor, _ := r.isvc.Get("spec", Predictor).(map[string]any)
+	for _, framework := range predictor { // "model", or in older specs the framework's own name
+		if p := text(dig(framework, "protocolVersion")); p != "" {
+			r.f.Protocol = p
+		}
 	}
 }
 
@@ -107,19 +112,6 @@ func (r *resolver) components() {
 			r.f.EntryPoint = Transformer
 		}
 		r.f.Components = append(r.f.Components, c)
-	}
-}
-
-// standard reads a component of Standard mode: one Deployment, no revisions.
-func (r *resolver) standard(c *ComponentState) {
-	for _, d := range r.objects(Deployments) {
-		if ComponentOf(d) != c.Name {
-			continue
-		}
-		c.Service = d.Name
-		r.template(c, d.List("spec", "template", "spec", "containers"))
-		c.Revisions = []RevisionState{{Name: d.Name, Weight: 100, Latest: true, Ready: d.Int("status", "readyReplicas") > 0,
-			Asleep: d.Has("spec", "replicas") && d.Int("spec", "replicas") == 0, AsleepSure: true, Pods: r.pods(c.Name, "")}}
 	}
 }
 
@@ -180,8 +172,7 @@ func (r *resolver) pods(component, revision string) []string {
 func (r *resolver) doors() {
 	ns, name := r.f.Ref.Namespace, r.f.Ref.Name
 	address := r.isvc.Str("status", "url")
-	outside := DoorState{Door: Outside, URL: address, Host: hostOf(address), Gateway: Target{Kind: "service", Namespace: "istio-system",
-		Name: "istio-ingressgateway", Port: 80}, Guessed: true}
+	outside := DoorState{Door: Outside, URL: address, Host: hostOf(address), Guessed: true}
 	if outside.Host == "" {
 		outside.Host = r.hostFromComponent()
 	}
@@ -190,38 +181,36 @@ func (r *resolver) doors() {
 		outside.Closed = "the service is stopped"
 	case outside.Host == "":
 		outside.Closed = "the service has no URL yet"
+		if r.isvc == nil {
+			outside.Closed = "the InferenceService was not read, so its URL is not known"
+		}
 	case strings.HasSuffix(outside.Host, clusterZone):
 		outside.Closed = "the service has no outside address: its URL is cluster-local (" + outside.Host + ")"
 	}
-	local := DoorState{Door: ClusterLocal, URL: "http://" + name + "." + ns + clusterZone, Host: name + "." + ns + clusterZone,
-		Gateway: Target{Kind: "service", Namespace: "istio-system", Name: "knative-local-gateway", Port: 80}, Guessed: true}
+	local := DoorState{Door: ClusterLocal, URL: "http://" + name + "." + ns + clusterZone, Host: name + "." + ns + clusterZone, Guessed: true}
 	if a := r.isvc.Str("status", "address", "url"); a != "" {
 		local.URL, local.Host = a, hostOf(a)
+	} else if c, _ := r.f.Component(r.f.EntryPoint); r.f.Routing == KnativeIngresses {
+		local.URL, local.Host = "http://"+c.LocalHost, c.LocalHost
 	}
 	if r.f.Stopped {
 		local.Closed = outside.Closed
 	}
-	r.gateways(&outside, &local)
 	if r.f.Mode == Standard {
-		c, _ := r.f.Component(r.f.EntryPoint)
-		local.Host = strings.TrimSuffix(c.Service, "") + "." + ns + clusterZone
-		local.Gateway, local.Guessed = Target{Kind: "service", Namespace: ns, Name: c.Service, Port: r.servicePort(c.Service)}, false
-		local.URL = "http://" + local.Host
+		r.standardDoors(&outside, &local)
+	} else {
+		r.gateways(&outside, &local)
 	}
 	r.f.Doors = []DoorState{outside, local}
-}
-
-func (r *resolver) servicePort(name string) int {
-	for _, p := range r.named(Services, name).List("spec", "ports") {
-		return number(p["port"])
-	}
-	return 80
 }
 
 // hostFromComponent derives the service's host from its component's: KServe puts NAME where Knative has NAME-predictor
 // (kserve/pkg/controller/v1beta1/inferenceservice/reconcilers/ingress). Only used while the service has no URL of its own.
 func (r *resolver) hostFromComponent() string {
 	c, _ := r.f.Component(r.f.EntryPoint)
+	if r.f.Routing == KnativeIngresses {
+		return c.Host
+	}
 	if rest, ok := strings.CutPrefix(c.Host, c.Service); ok && c.Host != "" && !strings.HasSuffix(c.Host, clusterZone) {
 		return r.f.Ref.Name + rest
 	}
@@ -242,16 +231,19 @@ func (r *resolver) steps() {
 		if d.Door == ClusterLocal {
 			gateway = Step{Hop: LocalGateway, Door: ClusterLocal}
 		}
-		gateway.Object = ObjectRef{Source: SystemServices, Kind: "Service", Namespace: d.Gateway.Namespace, Name: d.Gateway.Name}
-		r.add(Step{Hop: Client, Door: d.Door}, gateway, Step{Hop: KServeRoute, Door: d.Door, Object: r.routeObject()})
+		gateway.Object = d.Gateway.object()
+		r.add(Step{Hop: Client, Door: d.Door}, gateway)
+		if !r.direct() {
+			r.add(Step{Hop: KServeRoute, Door: d.Door, Object: r.routeObject()})
+		}
 	}
 	for _, c := range r.f.Components {
 		local := r.f.Doors[1].Gateway
-		if c.Name == Predictor && r.f.EntryPoint == Transformer {
-			r.add(Step{Hop: ComponentLink, Component: Transformer})
+		r.links(c)
+		if r.secondPass(c) {
+			r.add(Step{Hop: LocalGateway, Component: c.Name, Object: local.object()})
 		}
-		r.add(Step{Hop: LocalGateway, Component: c.Name, Object: ObjectRef{Source: SystemServices, Kind: "Service", Namespace: local.Namespace, Name: local.Name}},
-			Step{Hop: KnativeRoute, Component: c.Name, Object: ObjectRef{Source: KnativeIngresses, Kind: "Ingress", Namespace: r.f.Ref.Namespace, Name: c.Service}})
+		r.add(Step{Hop: KnativeRoute, Component: c.Name, Object: ObjectRef{Source: KnativeIngresses, Kind: "Ingress", Namespace: r.f.Ref.Namespace, Name: c.Service}})
 		for _, v := range c.Revisions {
 			r.revisionSteps(c, v)
 		}
@@ -260,6 +252,19 @@ func (r *resolver) steps() {
 		}
 	}
 }
+
+// links adds the calls that other components make to the predictor, before the predictor's own steps.
+func (r *resolver) links(c ComponentState) {
+	for _, caller := range []string{Transformer, Explainer} {
+		if _, ok := r.f.Component(caller); ok && c.Name == Predictor {
+			r.add(Step{Hop: ComponentLink, Component: caller})
+		}
+	}
+}
+
+// secondPass says whether requests to a component go through the local gateway once more: all that KServe's own route passes on, and the calls
+// from one component to another.
+func (r *resolver) secondPass(c ComponentState) bool { return !r.direct() || c.Name != r.f.EntryPoint }
 
 // revisionSteps adds the steps from a revision's Service to its container. A revision without weight is not on anybody's path.
 func (r *resolver) revisionSteps(c ComponentState, v RevisionState) {
@@ -280,39 +285,11 @@ func (r *resolver) revisionSteps(c ComponentState, v RevisionState) {
 	}
 }
 
-// standardSteps lays out the shorter path: gateway, route, Service, container. Cluster-local callers use the Service itself.
-func (r *resolver) standardSteps() {
-	for _, d := range r.f.Doors {
-		if d.Closed != "" {
-			continue
-		}
-		r.add(Step{Hop: Client, Door: d.Door})
-		if d.Door == Outside {
-			r.add(Step{Hop: IngressGateway, Door: Outside, Object: ObjectRef{Source: SystemServices, Kind: "Service", Namespace: d.Gateway.Namespace, Name: d.Gateway.Name}},
-				Step{Hop: KServeRoute, Door: Outside, Object: r.routeObject()})
-		}
-	}
-	for _, c := range r.f.Components {
-		if c.Name == Predictor && r.f.EntryPoint == Transformer {
-			r.add(Step{Hop: ComponentLink, Component: Transformer})
-		}
-		s := Step{Component: c.Name, Weight: 100, Hop: Revision, Object: ObjectRef{Source: Services, Kind: "Service", Namespace: r.f.Ref.Namespace, Name: c.Service}}
-		r.add(s)
-		s.Hop = Container
-		for _, v := range c.Revisions {
-			if len(v.Pods) > 0 {
-				s.Object = ObjectRef{Source: Pods, Kind: "Pod", Namespace: r.f.Ref.Namespace, Name: v.Pods[0]}
-			}
-		}
-		r.add(s)
-	}
-}
-
 func (r *resolver) add(steps ...Step) { r.f.Steps = append(r.f.Steps, steps...) }
 
 // routeObject names the object that KServe wrote for its own host.
 func (r *resolver) routeObject() ObjectRef {
-	kinds := map[Source]string{VirtualServices: "VirtualService", HTTPRoutes: "HTTPRoute", Ingresses: "Ingress"}
+	kinds := map[Source]string{VirtualServices: "VirtualService", HTTPRoutes: "HTTPRoute", Ingresses: "Ingress", KnativeIngresses: "Ingress"}
 	return ObjectRef{Source: r.f.Routing, Kind: kinds[r.f.Routing], Namespace: r.f.Ref.Namespace, Name: r.f.Ref.Name}
 }
 
@@ -325,8 +302,19 @@ func hostOf(address string) string {
 	return u.Hostname()
 }
 
-// entries lists where the path can be entered.
+// object names the Service that a target stands for; nothing for a bare address.
+func (t Target) object() ObjectRef {
+	if t.Kind != "service" {
+		return ObjectRef{}
+	}
+	return ObjectRef{Source: SystemServices, Kind: "Service", Namespace: t.Namespace, Name: t.Name}
+}
+
+// entries lists where the path can be entered. A stopped service has no routes left to knock at.
 func (r *resolver) entries() {
+	if r.f.Stopped {
+		return
+	}
 	for _, d := range r.f.Doors {
 		if d.Closed != "" {
 			continue
@@ -341,7 +329,7 @@ func (r *resolver) entries() {
 		r.enter(Entry{Step: s, Target: d.Gateway, Host: d.Host, Scheme: "http", Knock: r.f.Mode != Standard, Request: true})
 	}
 	for _, c := range r.f.Components {
-		if r.f.Mode != Standard {
+		if r.f.Mode != Standard && r.secondPass(c) {
 			r.enter(Entry{Step: Step{Hop: LocalGateway, Component: c.Name}, Target: r.f.Doors[1].Gateway, Host: c.LocalHost, Knock: true, Request: true})
 		}
 		for _, v := range c.Revisions {

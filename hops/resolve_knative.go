@@ -17,6 +17,10 @@ func (r *resolver) knative(c *ComponentState) {
 		if ComponentOf(o) != c.Name {
 			continue
 		}
+		if stable, ok := strings.CutSuffix(o.Name, "-canary"); ok && r.named(KnativeServices, stable+"-default") != nil {
+			r.unknown("KFServing's canary " + o.Name + " is not followed: its weight stands in the VirtualService")
+			continue
+		}
 		c.Service = o.Name
 		var svc serving.Service
 		if err := o.Decode(&svc); err != nil {
@@ -113,6 +117,7 @@ func (r *resolver) revision(c *ComponentState, v *RevisionState) {
 // gateways finds the gateways' Services: the Knative Ingress names both in its status, inside the user's own namespace; else the
 // placeholder Services and KServe's VirtualService name the local one.
 func (r *resolver) gateways(outside, local *DoorState) {
+	outside.Gateway, local.Gateway = classGateways(r.ingressClass())
 	for _, o := range r.objects(KnativeIngresses) {
 		var ing networking.Ingress
 		if err := o.Decode(&ing); err != nil {
