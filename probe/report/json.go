@@ -95,6 +95,26 @@ func JSON(w io.Writer, run *hops.Run) error {
 	return enc.Encode(documentOf(clean))
 }
 
+// sweepDocument is the output of a sweep.
+type sweepDocument struct {
+	SchemaVersion string     `json:"schemaVersion"`
+	Services      []document `json:"services"` // the worst first
+	Notes         []string   `json:"notes"`    // about the sweep itself: what it does not cover
+}
+
+// SweepJSON prints the runs of a sweep as one object with a line break at its end.
+func SweepJSON(w io.Writer, runs []*hops.Run, notes []string) error {
+	d := sweepDocument{SchemaVersion: SchemaVersion, Services: make([]document, len(runs)), Notes: append([]string{}, notes...)}
+	for i, r := range runs {
+		clean, _ := redact.Run(r)
+		d.Services[i] = documentOf(clean)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(d)
+}
+
 func documentOf(run *hops.Run) document {
 	v := run.Verdict
 	d := document{SchemaVersion: SchemaVersion, Service: service{run.Ref.Namespace, run.Ref.Name}, TraceID: run.TraceID, Notes: v.Notes, Warnings: run.Warnings,

@@ -48,6 +48,18 @@ func ExitCode(v hops.Verdict, strict bool) int {
 	return CodeInconclusive
 }
 
+// Worst is the exit code of many runs: that of the worst.
+func Worst(runs []*hops.Run, strict bool) int {
+	badness := map[int]int{CodeFailed: 3, CodeInconclusive: 2, CodeDegraded: 1}
+	worst := CodeOK
+	for _, r := range runs {
+		if code := ExitCode(r.Verdict, strict); badness[code] > badness[worst] {
+			worst = code
+		}
+	}
+	return worst
+}
+
 // clean makes a text from a cluster fit for a terminal: one line, no escape sequences, no control characters.
 func clean(s string) string {
 	if i := strings.IndexByte(s, '\x1b'); i >= 0 {
