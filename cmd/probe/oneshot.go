@@ -28,6 +28,8 @@ import (
 // oneShot holds the flags of one probe.
 type oneShot struct {
 	isvc       string
+	all        bool
+	selector   string
 	kubeconfig string
 	overrides  clientcmd.ConfigOverrides
 	via        string
@@ -55,6 +57,8 @@ type oneShot struct {
 
 func (o *oneShot) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.isvc, "isvc", "", "name of the InferenceService")
+	f.BoolVarP(&o.all, "all-namespaces", "A", false, "probe all InferenceServices of the cluster, a line each; with -n and without --isvc, those of a namespace")
+	f.StringVarP(&o.selector, "selector", "l", "", "with -A, or -n without --isvc: only the services with these labels")
 	f.StringVar(&o.via, "via", "auto", "how to reach the hops: auto, pod, port-forward, network")
 	f.StringVar(&o.address, "address", "", "HOST:PORT of the ingress gateway's load balancer")
 	f.StringVar(&o.gateway, "gateway", "both", "front door to try: outside, cluster-local, both")
@@ -93,6 +97,9 @@ func usage(format string, args ...any) error { return &exit{exitUsage, fmt.Error
 
 // run does one probe: everything that can be refused is refused before anything is sent.
 func (o *oneShot) run(ctx context.Context, s streams) error {
+	if o.sweeping() {
+		return o.sweep(ctx, s)
+	}
 	opts, err := o.options(s)
 	if err != nil {
 		return err
@@ -114,11 +121,13 @@ func (o *oneShot) run(ctx context.Context, s streams) error {
 	}()
 	progress := newProgress(s, o.output == "text")
 	deps := probe.Deps{Reader: cluster, Rules: hops.Rules(), Now: time.Now, ID: func(b []byte) { rand.Read(b) }, Progress: progress.say}
+	forward := func() (dial.Dialer, error) { return portForward(config, cluster, &closers) }
 	var connectErr error
 	deps.Connect = func(f *hops.Flow) probe.Sender {
-		d, err := o.dialer(f, config, cluster, s, &closers)
+		d, err := o.dialer(f, forward, cluster, s, &closers)
 		if err != nil {
 			connectErr = err
+			return blocked{err}
 		}
 		return d
 	}
@@ -192,15 +201,23 @@ func (o *oneShot) print(s streams, done *hops.Run) error {
 
 // options checks the flags.
 func (o *oneShot) options(s streams) (probe.Options, error) {
-	opts := probe.Options{Method: strings.ToUpper(o.method), Path: o.path, Wake: o.wake, RequestTimeout: o.timeout, Deadline: o.deadline, Logs: !o.noLogs}
 	if o.isvc == "" {
-		return opts, usage("which service? Give --isvc NAME (and -n NAMESPACE); `kubectl get inferenceservices` lists them")
+		return probe.Options{}, usage("which service? Give --isvc NAME (and -n NAMESPACE), or -A for all; `kubectl get inferenceservices` lists them")
 	}
 	if strings.Contains(o.isvc, "/") {
-		return opts, usage("--isvc %q: give the name alone, and the namespace with -n", o.isvc)
+		return probe.Options{}, usage("--isvc %q: give the name alone, and the namespace with -n", o.isvc)
 	}
+	return o.choices(s)
+}
+
+// choices checks the flags that one probe and a sweep share.
+func (o *oneShot) choices(s streams) (probe.Options, error) {
+	opts := probe.Options{Method: strings.ToUpper(o.method), Path: o.path, Wake: o.wake, RequestTimeout: o.timeout, Deadline: o.deadline, Logs: !o.noLogs}
 	if o.output != "text" && o.output != "json" {
 		return opts, usage("--output %q: text or json", o.output)
+	}
+	if !slices.Contains([]string{"auto", "pod", "port-forward", "network"}, o.via) {
+		return opts, usage("--via %q: auto, pod, port-forward or network", o.via)
 	}
 	switch o.gateway {
 	case "both":
@@ -256,8 +273,26 @@ func inPod(s streams) bool {
 	return s.env("KUBERNETES_SERVICE_HOST") != "" && err == nil
 }
 
+// portForward is the way through the API server.
+func portForward(config *rest.Config, cluster *read.Cluster, closers *[]func()) (dial.Dialer, error) {
+	forward, err := dial.NewPortForward(config, cluster)
+	if err != nil {
+		return nil, &exit{exitCannot, err}
+	}
+	*closers = append(*closers, forward.Close)
+	return forward, nil
+}
+
+// blocked stands where there is no way to send anything.
+type blocked struct{ err error }
+
+// Send implements probe.Sender.
+func (b blocked) Send(_ context.Context, r dial.Request) hops.Observation {
+	return hops.Observation{Step: r.Entry.Step, Asked: r.Asked, Target: r.Entry.Target.String(), Outcome: hops.NoWay, Err: b.err.Error()}
+}
+
 // dialer wires the ways into the path that --via allows.
-func (o *oneShot) dialer(f *hops.Flow, config *rest.Config, cluster *read.Cluster, s streams, closers *[]func()) (probe.Sender, error) {
+func (o *oneShot) dialer(f *hops.Flow, forward func() (dial.Dialer, error), cluster *read.Cluster, s streams, closers *[]func()) (probe.Sender, error) {
 	auto := &dial.Auto{}
 	network := dial.Dialer(nil)
 	for _, d := range f.Doors {
@@ -277,12 +312,11 @@ func (o *oneShot) dialer(f *hops.Flow, config *rest.Config, cluster *read.Cluste
 	case via == "pod" || via == "auto" && inPod(s) && o.kubeconfig == "":
 		auto.InPod = dial.NewDirect(cluster, netDialer())
 	case via == "auto" || via == "port-forward":
-		forward, err := dial.NewPortForward(config, cluster)
+		through, err := forward()
 		if err != nil {
-			return nil, &exit{exitCannot, err}
+			return nil, err
 		}
-		*closers = append(*closers, forward.Close)
-		auto.Forward = forward
+		auto.Forward = through
 		if via == "auto" {
 			auto.Network = network
 		}

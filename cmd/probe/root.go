@@ -89,11 +89,12 @@ func run(ctx context.Context, args []string, s streams) int {
 func newRoot(s streams) *cobra.Command {
 	var o oneShot
 	root := &cobra.Command{
-		Use:   "probe --isvc NAME [-n NAMESPACE]",
+		Use:   "probe --isvc NAME [-n NAMESPACE] | probe -A | probe -n NAMESPACE",
 		Short: "Trace a synthetic request through every hop of a KServe InferenceService, and say where it stops and why",
 		Example: `  probe --isvc sklearn-iris -n models            # does it answer, and if not, where does it stop and why
   probe --isvc sklearn-iris --data @iris.json --path /v1/models/sklearn-iris:predict
   probe --isvc sklearn-iris --trace              # with the trace as a waterfall
+  probe -A                                       # all services, a line each, the worst first
   probe explain capture/                         # from files or a paste, without a cluster
   probe rules oom-killed                         # what a finding means`,
 		Args:          cobra.NoArgs,
