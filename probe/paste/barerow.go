@@ -4,6 +4,8 @@ package paste
 import (
 	"regexp"
 	"strings"
+
+	"probe/hops"
 )
 
 var barePod = regexp.MustCompile(`^(?:[a-z0-9][-a-z0-9]*\s+)?(?:pod/)?[a-z0-9][-a-z0-9.]*\s+\d+/\d+\s+(?:[A-Z]\w+(?::\w+)?|Init:\S+|PodInitializing)\s+\d+(?:\s+\(\S+ ago\))?\s+(?:\d+[smhdy])+(?:\s|$)`)
@@ -42,6 +44,27 @@ func (p *parser) startBareRow(l line, t string) bool {
 		}
 	}
 	return true
+}
+
+// bareEventRow is a row of `kubectl get events`, with a namespace before it or not.
+var bareEventRow = regexp.MustCompile(`^\s*(?:([a-z0-9][-a-z0-9]*)\s+)?((?:\d+[smhd])+(?: \(x\d+ over \w+\))?|<unknown>)\s+(Normal|Warning)\s+([A-Z]\w+)\s+(\w[\w.]*/[-a-z0-9.]+)\s+(.+)$`)
+
+// startBareEvent takes a row of events whose header is not there, of a table or of a description.
+func (p *parser) startBareEvent(l line) bool {
+	if p.hint.strict || len(l.text) > 4000 || !strings.Contains(l.text, "Normal ") && !strings.Contains(l.text, "Warning ") {
+		return false
+	}
+	if m := bareEventRow.FindStringSubmatch(l.text); m != nil {
+		p.endLog()
+		p.eventRow(map[string]any{"NAMESPACE": m[1], "LAST SEEN": m[2], "TYPE": m[3], "REASON": m[4], "OBJECT": m[5], "MESSAGE": m[6]})
+		return true
+	}
+	if p.hint.verb != "logs" && describedRow.MatchString(l.text) {
+		p.endLog()
+		p.describedEvents([]string{l.text}, hops.ObjectRef{})
+		return true
+	}
+	return false
 }
 
 // rowLike is a quick look: a count such as 1/2 is the second or third word, or the first word names a kind.

@@ -19,6 +19,8 @@ var (
 	grpcCode      = regexp.MustCompile(`(?:StatusCode\.([A-Z_]+)|code = ([A-Za-z]+)|^\s*Code: ([A-Za-z]+))`)
 	grpcDetails   = regexp.MustCompile(`(?:^\s*details = "(.*)"$|desc = (.*)$|^\s*Message: (.*)$|\[StatusCode\.[A-Z_]+\] (.*)$)`)
 	barStatus     = regexp.MustCompile(`^(?:HTTP(?:/[0-9.]+)? |Status:? |status code:? |Error:? |HTTP error:? )?([45]\d\d)(?: [A-Z][A-Za-z]+){0,4}[:,]? *(.*)$`)
+	codeURL       = regexp.MustCompile(`(?:\.(?:get|post|put|request)\(|url ?= ?)f?["'](https?://[^"'{}\s]+)["']`)
+	replTuple     = regexp.MustCompile(`^\(([1-5]\d\d), ['"](.*)['"]\)$`)
 	httpInGRPC    = regexp.MustCompile(`(?:status: |HTTP status code |unexpected HTTP status code received from server: )(\d{3})`)
 )
 
@@ -27,7 +29,15 @@ func (p *parser) startClientError(l line, t string) bool {
 	if p.log != nil && (p.log.n > 30 || p.log.server) || len(t) > 4000 {
 		return false
 	}
+	if m := codeURL.FindStringSubmatch(t); m != nil {
+		p.code = m[1]
+	}
 	switch {
+	case replTuple.MatchString(t):
+		m := replTuple.FindStringSubmatch(t)
+		code, _ := strconv.Atoi(m[1])
+		p.bareBody(strings.ReplaceAll(m[2], `\n`, "\n"), code, l.no)
+		return true
 	case strings.Contains(t, "StatusCode.") || strings.Contains(t, "rpc error: code") || t == "ERROR:":
 		return p.grpcError(l, t)
 	case strings.HasPrefix(t, "<Response ["), exceptionLine.MatchString(t), strings.HasPrefix(t, `Post "http`), strings.HasPrefix(t, `Get "http`),
@@ -186,6 +196,14 @@ func (p *parser) grpcError(l line, t string) bool {
 	for _, n := range lines {
 		p.clientLine(n.text, n.no)
 	}
+	o := grpcObservation(number, code, details)
+	p.place(&o, p.hint.call.url, p.hint.call)
+	p.observe(o, l.no)
+	return true
+}
+
+// grpcObservation is what a status of gRPC says of the request. A proxy's answer keeps its own HTTP status; a code without an answer is an outcome.
+func grpcObservation(number int, code, details string) hops.Observation {
 	o := hops.Observation{Asked: hops.RealRequest, Status: 200, GRPCStatus: number, Outcome: hops.Answered, Proto: "HTTP/2.0", Method: "POST",
 		Body: clip(details, maxBody), BodyBytes: int64(len(details)), Header: map[string]string{"content-type": "application/grpc"}}
 	if m := httpInGRPC.FindStringSubmatch(details); m != nil {
@@ -203,9 +221,7 @@ func (p *parser) grpcError(l line, t string) bool {
 	if o.Outcome != hops.Answered {
 		o.Status, o.Body, o.BodyBytes, o.Header, o.Err = 0, "", 0, nil, clip(code+": "+details, maxBody)
 	}
-	p.place(&o, p.hint.call.url, p.hint.call)
-	p.observe(o, l.no)
-	return true
+	return o
 }
 
 // grpcNumber gives the number of a status code (google.golang.org/grpc/codes); -1 for a word that is none.

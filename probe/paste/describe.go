@@ -185,6 +185,8 @@ func (g *growing) place(text, t string) {
 		if last.in >= 0 {
 			g.raw = last
 			appendValue(last, t)
+		} else if len(last.words) < 1000 {
+			last.words = append(last.words, t)
 		}
 		return
 	}
@@ -202,8 +204,6 @@ func (g *growing) place(text, t string) {
 	case below && labelOwner(last):
 		last.words = append(last.words, t)
 	case below && last.value != "" && (m == nil || in > last.in+8):
-		appendValue(last, t)
-	case m == nil && parent.in < 0:
 		appendValue(last, t)
 	case m == nil || len(g.path) > 40:
 		parent.words = append(parent.words, t)

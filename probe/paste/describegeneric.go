@@ -24,7 +24,9 @@ func genericObject(root *node, kindName, api string) hops.Object {
 		switch n.key {
 		case "Name", "Namespace", "Labels", "Annotations", "Kind", "API Version", "Api Version":
 		default:
-			tree[fieldName(n.key)] = fields(n)
+			if v := fields(n); v != nil {
+				tree[fieldName(n.key)] = v
+			}
 		}
 	}
 	meta, _ := tree["metadata"].(map[string]any)
@@ -81,15 +83,20 @@ func fields(n *node) any {
 		return typed(n.key, n.value)
 	}
 	var entries []map[string]any
-	m := map[string]any{}
+	m, seen := map[string]any{}, map[string]bool{}
 	last := ""
 	for _, k := range n.kids {
 		name := fieldName(k.key)
-		if _, again := m[name]; again || isListKey(n.key) && last != "" && strings.ToLower(name) < strings.ToLower(last) {
+		if seen[name] || isListKey(n.key) && last != "" && strings.ToLower(name) < strings.ToLower(last) {
 			entries = append(entries, m)
-			m = map[string]any{}
+			m, seen = map[string]any{}, map[string]bool{}
 		}
-		m[name] = fields(k)
+		if v := fields(k); v != nil {
+			m[name] = v
+		} else {
+			delete(m, name)
+		}
+		seen[name] = true
 		last = name
 	}
 	if len(entries) == 0 && !isListKey(n.key) {
@@ -120,7 +127,7 @@ func typed(key, v string) any {
 		return true
 	case "false":
 		return false
-	case "<nil>", "<none>", "<unset>":
+	case "<nil>", "<none>", "<unset>", "": // an empty value may be an empty text, map or list: unknown
 		return nil
 	}
 	switch key {

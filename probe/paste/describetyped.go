@@ -285,7 +285,9 @@ func conditionRows(n *node, status map[string]any) {
 			continue
 		}
 		c := map[string]any{"type": w[0], "status": w[1]}
-		if parts := splitGaps(strings.TrimSpace(row)); len(parts) > 2 && !strings.Contains(parts[2], ",") {
+		if len(w) == 3 {
+			c["reason"] = w[2]
+		} else if parts := splitGaps(strings.TrimSpace(row)); len(parts) > 2 && !strings.Contains(parts[2], ",") {
 			c["reason"] = parts[2]
 		} else if len(parts) > 5 {
 			c["reason"], c["message"] = parts[4], parts[5]
@@ -391,19 +393,13 @@ func describedEndpoints(root *node, tree map[string]any) {
 // quota reads the table Resource, Used, Hard.
 func quota(root *node, status map[string]any) {
 	used, hard := map[string]any{}, map[string]any{}
-	for _, n := range root.kids {
-		readQuota(append(n.words, strings.Split(n.value, "\n")...), used, hard)
-	}
-	if len(hard) > 0 {
-		status["used"], status["hard"] = used, hard
-	}
-}
-
-func readQuota(rows []string, used, hard map[string]any) {
-	for _, r := range rows {
+	for _, r := range root.words {
 		w := strings.Fields(r)
 		if len(w) == 3 && w[0] != "Resource" && !strings.HasPrefix(w[0], "--") && w[2][0] >= '0' && w[2][0] <= '9' {
 			used[w[0]], hard[w[0]] = w[1], w[2]
 		}
+	}
+	if len(hard) > 0 {
+		status["used"], status["hard"] = used, hard
 	}
 }

@@ -69,8 +69,13 @@ type jsonBlock struct {
 func (p *parser) collectJSON(first line) {
 	no, n, fruitless := first.no, 0, 0
 	b := &jsonBlock{}
+	var conditions []any // entries that are conditions and belong to one object
 	b.give = func(text string) {
 		n++
+		if c := conditionEntry(text); c != nil && len(conditions) < 100 {
+			conditions = append(conditions, c)
+			return
+		}
 		if n == 1 {
 			if m := listKind.FindStringSubmatch(b.outer.String()); m != nil {
 				p.listOf, _ = p.kinds.find(m[1])
@@ -110,7 +115,23 @@ func (p *parser) collectJSON(first line) {
 			return
 		}
 	}
+	if len(conditions) > 0 {
+		p.keep(fragment(map[string]any{"conditions": conditions}), true, first.no, b.outer.Len())
+		return
+	}
 	b.finish(p, first.no, n)
+}
+
+// conditionEntry decodes a list entry that is a condition; nil for any other.
+func conditionEntry(text string) map[string]any {
+	if len(text) > 8<<10 || !strings.Contains(text, `"type"`) || !strings.Contains(text, `"status"`) || strings.Contains(text, `"metadata"`) {
+		return nil
+	}
+	var m map[string]any
+	if json.Unmarshal([]byte(text), &m) != nil || !isCondition(m) {
+		return nil
+	}
+	return m
 }
 
 // skipJSON reads on to the end of an object that is too long.

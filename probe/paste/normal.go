@@ -3,6 +3,7 @@ package paste
 
 import (
 	"context"
+	"html"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -120,7 +121,7 @@ func clean(s string) (string, bool) {
 		}
 	}
 	if plain {
-		return trimRight(lostColours(s)), true
+		return trimRight(entities(lostColours(s))), true
 	}
 	if len(s) > 8 && (binary([]byte(s)) || strings.Count(s, "\x00") > 2) {
 		return "", false
@@ -129,7 +130,16 @@ func clean(s string) (string, bool) {
 	if strings.IndexByte(s, 0x1b) >= 0 {
 		s = colours(s)
 	}
-	return trimRight(lostColours(strings.Map(plainRune, backspaces(s)))), true
+	return trimRight(entities(lostColours(strings.Map(plainRune, backspaces(s))))), true
+}
+
+// entities turns back what a web page escaped.
+func entities(s string) string {
+	if strings.IndexByte(s, '&') < 0 || !strings.Contains(s, "&quot;") && !strings.Contains(s, "&lt;") && !strings.Contains(s, "&gt;") && !strings.Contains(s, "&#39;") &&
+		!strings.Contains(s, "&amp;") {
+		return s
+	}
+	return html.UnescapeString(s)
 }
 
 func trimRight(s string) string { return strings.TrimRight(s, " ") }

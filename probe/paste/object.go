@@ -203,6 +203,9 @@ func join(old, new found) found {
 		old.age = max(old.age, new.age)
 		return old
 	}
+	if old.row && new.row && new.Kind == "Pod" {
+		remember(&old, &new)
+	}
 	api := old.APIVersion
 	if old.row || api == "" {
 		api = new.APIVersion

@@ -66,6 +66,10 @@ func (p *parser) mentionHost(host, path string) {
 		if c := childName.FindStringSubmatch(name); c != nil {
 			name = c[1]
 		}
+		short := strings.Count(bare(host), ".") < 3 // name.namespace.domain has a domain of two labels at least
+		if short && !p.knows(name) && !strings.Contains(path, name) {
+			return
+		}
 		if !slices.Contains([]string{"www", "api", "istio-ingressgateway", "knative-local-gateway", "cluster-local-gateway", "localhost"}, name) &&
 			(strings.Contains(path, name) || strings.Contains(host, "svc.cluster.local") || strings.Contains(host, ".example.com") || p.knows(name)) {
 			p.mention(m[2], name, byRequest)

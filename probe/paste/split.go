@@ -46,8 +46,9 @@ type parser struct {
 	fence   string
 	fences  bool // the text is Markdown: what stands outside of fences was written by hand
 	log     *logBlock
-	listOf  kind // of the entries of the JSON list that is being read
-	cut     bool // the text begins in the middle of a file
+	code    string // the last URL that a caller's program was seen to ask
+	listOf  kind   // of the entries of the JSON list that is being read
+	cut     bool   // the text begins in the middle of a file
 }
 
 func newParser(ctx context.Context, in Input) *parser {
@@ -73,6 +74,7 @@ func (p *parser) readText(name string, r io.Reader, cut bool) {
 	text := string(head)
 	p.fences = strings.Contains(text, "```") || strings.Contains(text, "\n~~~")
 	p.file = p.fileHint(name)
+	p.code = ""
 	p.hint, p.fence, p.log, p.cut = p.file, "", nil, cut
 	if cut {
 		p.next()
@@ -124,15 +126,15 @@ func (p *parser) block(l line) {
 			return
 		}
 	case c >= 'A' && c <= 'Z':
-		if p.startTable(l, t) || p.startDescribe(l, t) || p.startAnalysis(l, t) || p.startKubectlError(l, t) {
+		if p.startTable(l, t) || p.startBareEvent(l) || p.startDescribe(l, t) || p.startAnalysis(l, t) || p.startKubectlError(l, t) {
 			return
 		}
 	case c >= 'a' && c <= 'z' || c == '-':
-		if p.startBareRow(l, t) || p.startYAML(l, t) || p.startKubectlError(l, t) {
+		if p.startBareEvent(l) || p.startBareRow(l, t) || p.startYAML(l, t) || p.startKubectlError(l, t) {
 			return
 		}
 	}
-	if p.startClient(l, t) || p.startBareRow(l, t) {
+	if p.startClient(l, t) || p.startBareEvent(l) || p.startBareRow(l, t) {
 		return
 	}
 	p.logLine(l)
@@ -145,7 +147,8 @@ func (p *parser) turn(l line, t string) bool {
 		return true
 	}
 	switch t {
-	case "---", "...", "EOF", "<details>", "</details>", "<pre>", "</pre>", "{code}", "{noformat}":
+	case "---", "...", "EOF", "<details>", "</details>", "<pre>", "</pre>", "<code>", "</code>", "{code}", "{noformat}", "{code:bash}", "{code:yaml}",
+		"{code:java}", "{code:title=}":
 		if t == "---" {
 			p.endLog()
 		}

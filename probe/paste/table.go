@@ -99,7 +99,7 @@ func headerRest(s string) bool {
 // first.
 func headerNames() []string {
 	return []string{"LAST SEEN", "FIRST SEEN", "K8S SERVICE NAME", "CONFIG NAME", "ACTUAL REPLICAS", "DESIRED REPLICAS", "NOMINATED NODE",
-		"READINESS GATES", "DEFAULT TRAFFIC", "CANARY TRAFFIC", "ACCESS MODES", "CREATED AT", "NAME", "NAMESPACE", "READY", "STATUS", "RESTARTS", "AGE",
+		"READINESS GATES", "DEFAULT TRAFFIC", "CANARY TRAFFIC", "ACCESS MODES", "CREATED AT", "SERVICE NAME", "NAME", "NAMESPACE", "READY", "STATUS", "RESTARTS", "AGE",
 		"IP", "NODE", "URL", "PREV", "LATEST", "PREVROLLEDOUTREVISION", "LATESTREADYREVISION", "LATESTCREATED", "LATESTREADY", "REASON", "GENERATION",
 		"UP-TO-DATE", "AVAILABLE", "DESIRED", "CURRENT", "CONTAINERS", "IMAGES", "SELECTOR", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)",
 		"ENDPOINTS", "ADDRESSTYPE", "PORTS", "GATEWAYS", "HOSTS", "HOST", "HOSTNAMES", "CLASS", "ADDRESS", "PROGRAMMED", "OBJECT", "MESSAGE", "KIND",
@@ -147,7 +147,7 @@ func parseHeader(s string) (table, bool) {
 		}
 	default:
 		tb.cols = padded(s)
-		if len(tb.cols) < 2 || hasJoined(tb.cols) {
+		if len(tb.cols) < 3 && hasJoined(tb.cols) || len(tb.cols) < 2 {
 			tb.cols, tb.loose = collapsed(s), true
 		}
 	}
