@@ -95,8 +95,8 @@ func (ix *index) add(s *Snapshot) {
 	}
 }
 
-// keyed finds the object that a controller's line is about: Knative's "knative.dev/key", controller-runtime's "namespace" and "name".
-var keyed = regexp.MustCompile(`"knative\.dev/key":\s*"([^"/]+)/([^"]+)"|"namespace":\s*"([^"]+)",\s*"name":\s*"([^"]+)"|"name":\s*"([^"]+)",\s*"namespace":\s*"([^"]+)"`)
+// keyed finds the object that a controller's line is about: Knative's "knative.dev/key", or "key" alone, controller-runtime's "namespace" and "name".
+var keyed = regexp.MustCompile(`"(?:knative\.dev/)?key":\s*"([^"/]+)/([^"]+)"|"namespace":\s*"([^"]+)",\s*"name":\s*"([^"]+)"|"name":\s*"([^"]+)",\s*"namespace":\s*"([^"]+)"`)
 
 // foreign says whether a line of a controller's log is about another service. A line that names no object speaks for all.
 func (ix *index) foreign(line string) bool {
