@@ -37,6 +37,7 @@ type oneShot struct {
 	gateway    string
 	path       string
 	method     string
+	protocol   string
 	data       string
 	headers    []string
 	headerFile string
@@ -64,6 +65,7 @@ func (o *oneShot) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.gateway, "gateway", "both", "front door to try: outside, cluster-local, both")
 	f.StringVar(&o.path, "path", "", "path and query of the request (default: by protocol and model name)")
 	f.StringVar(&o.method, "method", "", "method of the request (default: GET, or POST with --data)")
+	f.StringVar(&o.protocol, "protocol", "", "v1, v2 or grpc-v2 (default: the service's own); with grpc-v2 --path is /SERVICE/METHOD and --data the protobuf message")
 	f.StringVar(&o.data, "data", "", "body of the request; @FILE reads it from a file, @- from standard input")
 	f.StringArrayVar(&o.headers, "header", nil, "header of the request, 'Name: value'; for secrets use --header-file")
 	f.StringVar(&o.headerFile, "header-file", "", "file with headers, one 'Name: value' a line")
@@ -212,7 +214,7 @@ func (o *oneShot) options(s streams) (probe.Options, error) {
 
 // choices checks the flags that one probe and a sweep share.
 func (o *oneShot) choices(s streams) (probe.Options, error) {
-	opts := probe.Options{Method: strings.ToUpper(o.method), Path: o.path, Wake: o.wake, RequestTimeout: o.timeout, Deadline: o.deadline, Logs: !o.noLogs}
+	opts := probe.Options{Method: strings.ToUpper(o.method), Path: o.path, Protocol: o.protocol, Wake: o.wake, RequestTimeout: o.timeout, Deadline: o.deadline, Logs: !o.noLogs}
 	if o.output != "text" && o.output != "json" {
 		return opts, usage("--output %q: text or json", o.output)
 	}
@@ -228,6 +230,11 @@ func (o *oneShot) choices(s streams) (probe.Options, error) {
 	}
 	if !slices.Contains([]string{"auto", "pod", "port-forward", "network"}, o.via) {
 		return opts, usage("--via %q: auto, pod, port-forward or network", o.via)
+	}
+	switch o.protocol {
+	case "", "v1", "v2", hops.GRPC:
+	default:
+		return opts, usage("--protocol %q: v1, v2 or grpc-v2", o.protocol)
 	}
 	if o.path != "" && !strings.HasPrefix(o.path, "/") {
 		return opts, usage("--path %q: a path starts with / ; the scheme and the host are the service's own", o.path)
@@ -291,8 +298,28 @@ func (b blocked) Send(_ context.Context, r dial.Request) hops.Observation {
 	return hops.Observation{Step: r.Entry.Step, Asked: r.Asked, Target: r.Entry.Target.String(), Outcome: hops.NoWay, Err: b.err.Error()}
 }
 
-// dialer wires the ways into the path that --via allows.
+// dialer makes what sends requests into the path.
 func (o *oneShot) dialer(f *hops.Flow, forward func() (dial.Dialer, error), cluster *read.Cluster, s streams, closers *[]func()) (probe.Sender, error) {
+	ways := s.dialer
+	if ways == nil {
+		auto, err := o.ways(f, forward, cluster, s)
+		if err != nil {
+			return nil, err
+		}
+		ways = auto
+	}
+	options := []dial.Option{dial.WithVersion(version), dial.WithRedact(redact.String)}
+	tls, err := o.tls()
+	if err != nil {
+		return nil, err
+	}
+	sender := dial.NewSender(ways, append(options, tls)...)
+	*closers = append(*closers, sender.Close)
+	return sender, nil
+}
+
+// ways are the ways into the path that --via allows.
+func (o *oneShot) ways(f *hops.Flow, forward func() (dial.Dialer, error), cluster *read.Cluster, s streams) (*dial.Auto, error) {
 	auto := &dial.Auto{}
 	network := dial.Dialer(nil)
 	for _, d := range f.Doors {
@@ -330,14 +357,7 @@ func (o *oneShot) dialer(f *hops.Flow, forward func() (dial.Dialer, error), clus
 		}
 		auto.Address = fixed
 	}
-	options := []dial.Option{dial.WithVersion(version), dial.WithRedact(redact.String)}
-	tls, err := o.tls()
-	if err != nil {
-		return nil, err
-	}
-	sender := dial.NewSender(auto, append(options, tls)...)
-	*closers = append(*closers, sender.Close)
-	return sender, nil
+	return auto, nil
 }
 
 // header collects the headers of the request.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"probe/probe/dial"
 )
 
 // streams are what the whole command line runs in; tests give their own.
@@ -17,6 +19,7 @@ type streams struct {
 	in       io.Reader
 	out, err io.Writer
 	env      func(string) string
+	dialer   dial.Dialer // in place of all ways into a cluster; nil for the real ones
 }
 
 // terminal says whether a stream is one that a person looks at.

@@ -21,6 +21,7 @@ type API struct {
 	server  *http.Server
 	address string
 	snap    *hops.Snapshot
+	objects map[string][]*hops.Object // by group and resource
 }
 
 // NewAPI starts it. Close stops it.
@@ -29,7 +30,15 @@ func NewAPI(s *hops.Snapshot) (*API, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the in-process API server: %w", err)
 	}
-	a := &API{snap: s, address: l.Addr().String()}
+	a := &API{snap: s, address: l.Addr().String(), objects: map[string][]*hops.Object{}}
+	kinds := map[hops.Source]string{}
+	for _, i := range hops.Known() {
+		kinds[i.Source] = i.Group + "/" + i.Resource
+	}
+	for i := range s.Objects {
+		o := &s.Objects[i]
+		a.objects[kinds[o.Source]] = append(a.objects[kinds[o.Source]], o)
+	}
 	a.server = &http.Server{Handler: http.HandlerFunc(a.serve), ReadHeaderTimeout: 10 * time.Second}
 	go a.server.Serve(l) // ends with Close
 	return a, nil
@@ -87,10 +96,8 @@ func find(group, version, resource string) (hops.SourceInfo, bool) {
 // matching lists the recorded objects of a resource.
 func (a *API) matching(info hops.SourceInfo, namespace string) []map[string]any {
 	out := []map[string]any{}
-	for i := range a.snap.Objects {
-		o := &a.snap.Objects[i]
-		mine, ok := hops.Info(o.Source)
-		if ok && mine.Group == info.Group && mine.Resource == info.Resource && (namespace == "" || o.Namespace == namespace) {
+	for _, o := range a.objects[info.Group+"/"+info.Resource] {
+		if namespace == "" || o.Namespace == namespace {
 			out = append(out, o.Tree)
 		}
 	}
@@ -135,7 +142,8 @@ func (a *API) get(w http.ResponseWriter, info hops.SourceInfo, namespace, name s
 			return
 		}
 	}
-	refuse(w, http.StatusNotFound, "NotFound", fmt.Sprintf("%s %q not found", info.Resource, name))
+	answer(w, http.StatusNotFound, map[string]any{"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "NotFound", "code": http.StatusNotFound,
+		"message": fmt.Sprintf("%s %q not found", info.Resource, name), "details": map[string]any{"name": name, "group": info.Group, "kind": info.Resource}})
 }
 
 // log serves the recorded lines of a container.

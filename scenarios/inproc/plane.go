@@ -41,6 +41,7 @@ type Plane struct {
 	flow    *hops.Flow
 	faults  map[Fault]bool
 	servers []*http.Server
+	parts   map[string]http.Handler
 	at      map[string]string // target -> loopback address
 	mu      sync.Mutex
 	counts  map[string]int // requests that reached a part
@@ -48,7 +49,7 @@ type Plane struct {
 
 // NewPlane starts the servers for a flow. Close stops them.
 func NewPlane(flow *hops.Flow, faults ...Fault) (*Plane, error) {
-	p := &Plane{flow: flow, faults: map[Fault]bool{}, at: map[string]string{}, counts: map[string]int{}}
+	p := &Plane{flow: flow, faults: map[Fault]bool{}, parts: map[string]http.Handler{}, at: map[string]string{}, counts: map[string]int{}}
 	for _, f := range faults {
 		p.faults[f] = true
 	}
@@ -85,6 +86,7 @@ func (p *Plane) serve(part string, h http.HandlerFunc) string {
 		p.mu.Unlock()
 		h(w, r)
 	})
+	p.parts[part] = counted
 	s := &http.Server{Handler: counted, ReadHeaderTimeout: 10 * time.Second}
 	p.servers = append(p.servers, s)
 	go s.Serve(l) // ends with Close
