@@ -40,6 +40,9 @@ func newIndex(f Facts, now time.Time) *index {
 		ix.pods = append(ix.pods, parsePod(o))
 	}
 	ix.events = slices.DeleteFunc(ix.events, func(e Event) bool { return !ix.timely(e) })
+	for _, src := range []Source{ContainerLogs, SystemLogs} {
+		ix.lines[src] = thin(ix.lines[src])
+	}
 	for _, l := range ix.lines[AccessLogs] {
 		if e, ok := ParseAccess(l); ok {
 			ix.access = append(ix.access, e)

@@ -283,8 +283,11 @@ func modelFolderMissing(v *View) []Match {
 	})(v)
 	found = append(found, OnCondition(Pod, Revisions, "ContainerHealthy", "False", "", noModelFolder)(v)...)
 	for _, l := range v.Lines(ContainerLogs) {
+		if !hasAny(l.Text, "/mnt/models") || !noModelFolder.Match(l.Text) {
+			continue
+		}
 		s := v.StepOfName(Pod, ObjectRef{Source: Pods, Kind: "Pod", Namespace: l.Namespace, Name: l.Pod})
-		if hasAny(l.Text, "/mnt/models") && noModelFolder.Match(l.Text) && !mended(v, s, l.Pod, l.Time, ranContainers) {
+		if !mended(v, s, l.Pod, l.Time, ranContainers) {
 			found = append(found, Match{Step: s, Evidence: []Evidence{LineEvidence(l)}, Pod: l.Pod, Container: l.Container})
 		}
 	}

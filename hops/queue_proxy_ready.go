@@ -238,8 +238,12 @@ var listening = regexp.MustCompile(`(?i)(?:running on|listening (?:at|on)|HTTPSe
 
 // otherPort finds servers that say that they listen, on another port than the pod's.
 func otherPort(v *View) []Match {
+	waiting, all := waiters(v), v.Lines(ContainerLogs)
+	if len(waiting) == 0 {
+		return nil
+	}
 	said := map[string]map[string]Line{} // pod, then port
-	for _, l := range v.Lines(ContainerLogs) {
+	for _, l := range all {
 		m := listening.FindStringSubmatch(l.Text)
 		if m == nil || l.Previous || l.Container != "" && !(ContainerState{Name: l.Container}).IsModel() {
 			continue
@@ -250,7 +254,7 @@ func otherPort(v *View) []Match {
 		said[l.Pod][m[1]] = l
 	}
 	var out []Match
-	for _, w := range waiters(v) {
+	for _, w := range waiting {
 		port := userPort(w.pod)
 		lines := said[w.pod.Name]
 		if _, right := lines[port]; right || port == "" || len(lines) == 0 {

@@ -215,8 +215,11 @@ func hubRefusals(v *View, words func(string) bool) []Match {
 		}
 	}
 	for _, l := range v.Lines(ContainerLogs) {
+		if !(ContainerState{Name: l.Container}).IsModel() || !words(l.Text) || storageSigns.Match(l.Text) {
+			continue
+		}
 		s := v.StepOfName(Container, ObjectRef{Source: Pods, Kind: "Pod", Namespace: l.Namespace, Name: l.Pod})
-		if (ContainerState{Name: l.Container}).IsModel() && words(l.Text) && !storageSigns.Match(l.Text) && !mended(v, s, l.Pod, l.Time, ranModel) {
+		if !mended(v, s, l.Pod, l.Time, ranModel) {
 			out = append(out, Match{Step: s, Confidence: Likely, Evidence: []Evidence{LineEvidence(l)}, Pod: l.Pod, Container: l.Container})
 		}
 	}
