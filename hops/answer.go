@@ -36,8 +36,11 @@ func WroteIt(o *Observation) Writer {
 	if atGateway && o.FromEnvoy() && !o.Upstream() {
 		return ByGateway
 	}
-	if w := byText(strings.TrimSpace(o.Body), o.Status); w != "" {
+	if w := byText(o.words(), o.httpStatus()); w != "" {
 		return w
+	}
+	if o.unready() || o.GRPCStatus > 0 && (!o.FromEnvoy() || o.Upstream()) && !envoyWords(o.words()) { // Knative's components write plain HTTP answers
+		return ByModel
 	}
 	if o.Header["server"] == "uvicorn" {
 		return ByModel
@@ -86,7 +89,7 @@ func Suspect(o *Observation) Hop {
 	default:
 		return entry
 	}
-	body := strings.TrimSpace(o.Body)
+	body, status := o.words(), o.httpStatus()
 	switch WroteIt(o) {
 	case BeforeGateway:
 		return Client
@@ -98,11 +101,11 @@ func Suspect(o *Observation) Hop {
 		return Container
 	}
 	switch {
-	case o.Status == 404 && body == "":
+	case status == 404 && body == "":
 		return KnativeRoute // the second gateway knows no such host
-	case o.Status == 503 && body == "no healthy upstream":
+	case status == 503 && body == "no healthy upstream":
 		return Revision
-	case o.Status == 403 && strings.HasPrefix(body, "RBAC: access denied"):
+	case status == 403 && strings.HasPrefix(body, "RBAC: access denied"):
 		return LocalGateway
 	case strings.HasPrefix(body, "pending request queue full"):
 		return QueueProxy
@@ -118,10 +121,10 @@ func gatewayMade(o *Observation, body string, entry Hop) Hop {
 	if o.Step.Door == "" { // entered behind KServe's route, with the component's own host
 		route, next = KnativeRoute, Revision
 	}
-	switch {
-	case o.Status == 404:
+	switch status := o.httpStatus(); {
+	case status == 404:
 		return route
-	case o.Status == 503 || o.Status == 502 || o.Status == 504:
+	case status == 503 || status == 502 || status == 504:
 		return next
 	}
 	return entry // 401, 403, 302: the gateway itself refuses

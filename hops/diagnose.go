@@ -408,6 +408,8 @@ func firstFailed(rows []Row) Row {
 // Describe says in a few words what a request saw.
 func (o *Observation) Describe() string {
 	switch {
+	case o.Outcome == Answered && o.GRPCStatus != 0:
+		return strings.TrimSpace(fmt.Sprintf("%d %s %s", o.Status, grpcName(o.GRPCStatus), Clip(o.words(), 120)))
 	case o.Outcome == Answered && o.Body != "" && !o.OK():
 		return fmt.Sprintf("%d %s", o.Status, Clip(o.Body, 120))
 	case o.Outcome == Answered:

@@ -91,7 +91,7 @@ type Observation struct {
 
 // OK says whether the request got through and the answer is a success: 2xx, and for a knock the echoed hash as well.
 func (o *Observation) OK() bool {
-	if o.Outcome != Answered || o.Status < 200 || o.Status > 299 || o.GRPCStatus > 0 {
+	if o.Outcome != Answered || o.Status < 200 || o.Status > 299 || o.GRPCStatus != 0 || o.unready() {
 		return false
 	}
 	return o.Asked != Knock || o.Hash() != ""
@@ -114,7 +114,7 @@ func (o *Observation) Judged() bool {
 		return false
 	case o.Gated():
 		return false
-	case o.Invented && (o.Status == 404 || o.Status == 405) && WroteIt(o) == ByModel:
+	case o.Invented && (o.httpStatus() == 404 || o.Status == 405) && WroteIt(o) == ByModel:
 		return false
 	case o.Asked == Knock && o.Outcome == Answered && o.Status >= 200 && o.Status < 300 && o.Hash() == "":
 		return false // somebody answered who does not know the knock
@@ -127,7 +127,7 @@ func (o *Observation) Gated() bool {
 	if o.Outcome != Answered || o.Credentials {
 		return false
 	}
-	switch o.Status {
+	switch o.httpStatus() {
 	case 301, 302, 303, 307, 308:
 		return true
 	case 401:

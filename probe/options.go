@@ -21,8 +21,10 @@ type Options struct {
 
 	Method string // GET, or POST with data
 	Path   string // path and query; by protocol and model name when empty
-	Header http.Header
-	Data   []byte
+	// Protocol is v1, v2 or grpc-v2; the service's own when empty. Of grpc-v2 Path is /SERVICE/METHOD and Data the message.
+	Protocol string
+	Header   http.Header
+	Data     []byte
 	// Credentials says that Header carries some, so that a 401 or 403 is an answer and not a gate.
 	Credentials bool
 

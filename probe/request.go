@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"probe/hops"
 	"probe/probe/dial"
 )
@@ -25,7 +27,29 @@ func (r *runner) request(e hops.Entry) dial.Request {
 	if path == "" {
 		q.Path, q.Invented = defaultPath(r.run.Flow.Protocol, r.run.Flow.Model, len(r.o.Data) > 0), true
 	}
+	if r.run.Flow.Protocol == hops.GRPC && r.o.Method == "" {
+		q.GRPC, q.Method = true, http.MethodPost
+		if len(r.o.Data) == 0 && path == "" {
+			q.Body = modelReady(r.run.Flow.Model)
+		}
+	}
 	return q
+}
+
+// inference is the gRPC service of the Open Inference Protocol (kserve/python/kserve/protocol/grpc, grpc_predict_v2.proto).
+const inference = "/inference.GRPCInferenceService/"
+
+// modelReady is a ModelReadyRequest: string name = 1.
+func modelReady(model string) []byte {
+	return protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), model)
+}
+
+// resolve finds the path, and speaks on it what the caller said.
+func (r *runner) resolve(s *hops.Snapshot) {
+	r.run.Flow = hops.Resolve(s, r.o.Ref)
+	if r.o.Protocol != "" {
+		r.run.Flow.Speak(r.o.Protocol)
+	}
 }
 
 // knock asks whether activator or queue-proxy can be reached; it never carries what the caller gave.
@@ -37,6 +61,10 @@ func (r *runner) knock(e hops.Entry) dial.Request {
 // (kserve/python/kserve/protocol/rest).
 func defaultPath(protocol, model string, data bool) string {
 	switch {
+	case protocol == hops.GRPC && data: // then the data is a whole ModelInferRequest
+		return inference + "ModelInfer"
+	case protocol == hops.GRPC:
+		return inference + "ModelReady"
 	case strings.Contains(protocol, "v2") && data:
 		return "/v2/models/" + model + "/infer"
 	case strings.Contains(protocol, "v2"):
@@ -53,10 +81,15 @@ func (r *runner) nameTheModel(ctx context.Context) {
 	var lists []dial.Request
 	for _, e := range r.run.Flow.Entries {
 		last := r.last(e)
-		if e.Step.Door == "" || last == nil || !last.Invented || last.Status != http.StatusNotFound || hops.WroteIt(last) != hops.ByModel {
+		if e.Step.Door == "" || last == nil || !last.Invented || last.Status != http.StatusNotFound && last.GRPCStatus != notFound || hops.WroteIt(last) != hops.ByModel {
 			continue
 		}
 		ask := r.request(e)
+		if ask.GRPC { // there is no list to ask for, but the server tells whether it is ready
+			ask.Path, ask.Body = inference+"ServerReady", nil
+			lists = append(lists, ask)
+			continue
+		}
 		ask.Method, ask.Body, ask.Path = http.MethodGet, nil, "/v1/models"
 		if strings.Contains(r.run.Flow.Protocol, "v2") {
 			ask.Path = "/v2/models"
@@ -80,6 +113,9 @@ func (r *runner) nameTheModel(ctx context.Context) {
 	}
 	r.send(ctx, again)
 }
+
+// notFound is gRPC's NOT_FOUND (google.golang.org/grpc/codes).
+const notFound = 5
 
 // modelNames reads the list of a KServe server: {"models":["iris"]} (kserve/python/kserve/protocol/rest/v1_endpoints.py).
 func modelNames(body string) []string {

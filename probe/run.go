@@ -29,7 +29,7 @@ func Run(ctx context.Context, d Deps, o Options) (hops.Run, error) {
 		return r.run, err
 	}
 	r.run.Snapshots = append(r.run.Snapshots, first)
-	r.run.Flow = hops.Resolve(&first, o.Ref)
+	r.resolve(&first)
 	r.sender = d.Connect(&r.run.Flow)
 	r.front(ctx)
 	var wg sync.WaitGroup
@@ -38,7 +38,7 @@ func Run(ctx context.Context, d Deps, o Options) (hops.Run, error) {
 	wg.Wait()
 	if len(r.run.Snapshots) > 1 { // the path may have changed while we looked
 		all := hops.Join(r.run.Snapshots)
-		r.run.Flow = hops.Resolve(&all, o.Ref)
+		r.resolve(&all)
 	}
 	r.run.Reads, r.run.ReadTook = d.Reader.Reads()
 	r.run.Ended = d.Now()

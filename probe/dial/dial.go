@@ -22,6 +22,8 @@ type Request struct {
 	Header              http.Header
 	Body                []byte
 	TraceID, SpanID     string // hex, 32 and 16 digits; no trace headers are sent without them
+	// GRPC makes it a unary call: Path is /SERVICE/METHOD, Body the message. A knock is never one.
+	GRPC bool
 	// Invented, Credentials and ColdStart are passed on to the observation.
 	Invented, Credentials, ColdStart bool
 	Attempt                          int

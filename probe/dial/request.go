@@ -20,6 +20,8 @@ func (r *Request) method() string {
 	switch {
 	case r.Asked == hops.Knock:
 		return http.MethodGet
+	case r.GRPC:
+		return http.MethodPost
 	case r.Method != "":
 		return r.Method
 	case len(r.Body) > 0:
@@ -67,7 +69,7 @@ func (r *Request) build(ctx context.Context, agent string) (*http.Request, error
 	var body *bytes.Reader
 	if r.Asked != hops.Knock {
 		u.RawQuery = r.Query
-		body = bytes.NewReader(r.Body)
+		body = bytes.NewReader(r.payload())
 	}
 	req, err := newRequest(ctx, r.method(), body)
 	if err != nil {
@@ -110,6 +112,9 @@ func (r *Request) headers(h http.Header, agent string) {
 		for name, value := range r.Entry.Knocking {
 			h.Set(name, value)
 		}
+	}
+	if r.GRPC && !knock {
+		grpcHeaders(h)
 	}
 	if r.TraceID != "" && r.SpanID != "" {
 		h.Set("Traceparent", "00-"+r.TraceID+"-"+r.SpanID+"-01")

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"probe/hops"
 )
 
 const (
@@ -42,10 +44,16 @@ func (x *exchange) answer(resp *http.Response, body []byte) {
 	if code, err := strconv.Atoi(header["grpc-status"]); err == nil {
 		x.o.GRPCStatus = code
 	}
+	if m, err := url.PathUnescape(header["grpc-message"]); err == nil && m != "" { // percent-encoded on its way
+		header["grpc-message"] = x.clean(m, maxValue)
+	}
 	sum := sha256.Sum256(body)
 	x.o.BodyBytes, x.o.BodyDigest = int64(len(body)), hex.EncodeToString(sum[:])
 	if isText(body) {
 		x.o.Body = x.clean(string(body), maxText)
+	}
+	if x.r.GRPC && x.r.Asked != hops.Knock {
+		x.readGRPC(resp, body)
 	}
 }
 

@@ -75,6 +75,7 @@ func (s *Sender) Close() {
 
 // Send sends one request and tells what it saw. It ends at the context's end, at the sender's timeout, or with the answer, whichever is first.
 func (s *Sender) Send(parent context.Context, r Request) hops.Observation {
+	r.Entry.H2C = r.Entry.H2C || r.GRPC && r.Asked != hops.Knock // gRPC is HTTP/2 everywhere
 	x := exchange{s: s, parent: parent, r: r, secrets: secretsOf(r), o: begin(r, s.now())}
 	ctx, cancel := context.WithTimeout(parent, s.timeout)
 	defer cancel()
