@@ -5,6 +5,7 @@ GO ?= go
 BIN := bin
 PACKAGES := ./cmd/... ./probe/... ./hops/... ./tracing/... ./scenarios/...
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+IMAGE ?= probe:$(VERSION)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .PHONY: help
@@ -14,6 +15,10 @@ help: ## list the targets
 .PHONY: build
 build: ## bin/probe
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/probe ./cmd/probe
+
+.PHONY: image
+image: build ## container image probe:VERSION, from scratch (IMAGE=NAME:TAG calls it otherwise)
+	tar -c -C $(CURDIR)/$(BIN) probe -C $(CURDIR)/cmd/probe Dockerfile | docker build -q -t $(IMAGE) -
 
 .PHONY: demo
 demo: ## a healthy service and a broken one, in this process: no cluster, no Docker

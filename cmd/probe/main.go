@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	_ "golang.org/x/crypto/x509roots/fallback" // authorities for the image, which has none; a system that has some is asked first
 )
 
 // version is set at build time.

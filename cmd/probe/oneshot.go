@@ -45,6 +45,7 @@ type oneShot struct {
 	caFile     string
 	insecure   bool
 	wake       bool
+	spare      bool
 	timeout    time.Duration
 	deadline   time.Duration
 	noLogs     bool
@@ -53,6 +54,7 @@ type oneShot struct {
 	trace      bool
 	strict     bool
 	save       string
+	ending     string
 	export     exportFlags
 }
 
@@ -73,6 +75,7 @@ func (o *oneShot) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.caFile, "ca-file", "", "PEM file of authorities for an https URL")
 	f.BoolVar(&o.insecure, "insecure", false, "do not verify the certificate of an https URL")
 	f.BoolVar(&o.wake, "wake", false, "send a real request even if that wakes a service at zero")
+	f.BoolVar(&o.spare, "spare", false, "only knock at a service that may scale to zero, even if it is awake: for runs so frequent that they would keep it up")
 	f.DurationVar(&o.timeout, "timeout", 0, "of one request (default 10s, 5m with --wake)")
 	f.DurationVar(&o.deadline, "deadline", 0, "of the whole run (default: --timeout and 50s more)")
 	f.BoolVar(&o.noLogs, "no-gateway-logs", false, "do not wait for the gateways' access logs when a front door fails")
@@ -81,6 +84,7 @@ func (o *oneShot) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.trace, "trace", false, "print the trace as a waterfall")
 	f.BoolVar(&o.strict, "strict", false, "exit with 4 when the service is degraded")
 	f.StringVar(&o.save, "save", "", "directory to save a capture in, for `probe explain`")
+	f.StringVar(&o.ending, "termination-log", "", "file to write the verdict to in one line, when it exists; the text output ends in that line too")
 	o.export.flags(f)
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "path to the kubeconfig file")
 	kubectl := pflag.NewFlagSet("kubectl", pflag.ContinueOnError)
@@ -177,7 +181,7 @@ func (o *oneShot) finish(ctx context.Context, s streams, done *hops.Run, exporte
 			done.Warnings = append(done.Warnings, err.Error())
 		}
 	}
-	if err := o.print(s, done); err != nil {
+	if err := errors.Join(o.print(s, done), o.end(s, done)); err != nil {
 		return &exit{code, err}
 	}
 	if code != 0 {
@@ -214,7 +218,7 @@ func (o *oneShot) options(s streams) (probe.Options, error) {
 
 // choices checks the flags that one probe and a sweep share.
 func (o *oneShot) choices(s streams) (probe.Options, error) {
-	opts := probe.Options{Method: strings.ToUpper(o.method), Path: o.path, Protocol: o.protocol, Wake: o.wake, RequestTimeout: o.timeout, Deadline: o.deadline, Logs: !o.noLogs}
+	opts := probe.Options{Method: strings.ToUpper(o.method), Path: o.path, Protocol: o.protocol, Wake: o.wake, Spare: o.spare, RequestTimeout: o.timeout, Deadline: o.deadline, Logs: !o.noLogs}
 	if o.output != "text" && o.output != "json" {
 		return opts, usage("--output %q: text or json", o.output)
 	}
@@ -238,6 +242,9 @@ func (o *oneShot) choices(s streams) (probe.Options, error) {
 	}
 	if o.path != "" && !strings.HasPrefix(o.path, "/") {
 		return opts, usage("--path %q: a path starts with / ; the scheme and the host are the service's own", o.path)
+	}
+	if o.wake && o.spare {
+		return opts, usage("--wake and --spare: one wakes a service, the other lets it sleep; give one of them")
 	}
 	if o.timeout < 0 || o.deadline < 0 {
 		return opts, usage("--timeout and --deadline: a time above 0")

@@ -104,10 +104,10 @@ func newRoot(s streams) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), s) },
+		RunE:          func(cmd *cobra.Command, _ []string) error { return o.ended(s, o.run(cmd.Context(), s)) },
 	}
 	o.flags(root.Flags())
-	root.AddCommand(newExplain(s), newRules(s), newRBAC(s), newDemo(s), newDrill(s))
+	root.AddCommand(newExplain(s), newRules(s), newRBAC(s), newCronJob(s), newDemo(s), newDrill(s))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

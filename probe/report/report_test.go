@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,6 +51,20 @@ func TestText(t *testing.T) {
 		}
 		golden(t, name+".txt", plain.Bytes())
 		golden(t, name+".verbose.txt", verbose.Bytes())
+	}
+}
+
+func TestLine(t *testing.T) {
+	var b strings.Builder
+	runs := fixtures()
+	for _, name := range slices.Sorted(maps.Keys(runs)) {
+		b.WriteString(Line(runs[name]) + "\n")
+	}
+	golden(t, "line.txt", []byte(b.String()))
+	hostile := base()
+	hostile.TraceID, hostile.Verdict = "", hops.Verdict{State: hops.Failed, Summary: "two\nlines \x1b[31mred"}
+	if got, want := Line(hostile), "Failed  models/iris  two lines red"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -150,6 +165,7 @@ func outputs() map[string]output {
 		"text":         func(b *bytes.Buffer, r *hops.Run) error { return Text(b, r, Options{}) },
 		"verbose text": func(b *bytes.Buffer, r *hops.Run) error { return Text(b, r, Options{Verbose: true, Color: true}) },
 		"json":         func(b *bytes.Buffer, r *hops.Run) error { return JSON(b, r) },
+		"line":         func(b *bytes.Buffer, r *hops.Run) error { b.WriteString(Line(r)); return nil },
 		"sweep":        func(b *bytes.Buffer, r *hops.Run) error { return Sweep(b, []*hops.Run{r}, Options{}) },
 	}
 }

@@ -1,0 +1,134 @@
+// cronjob.go: `probe cronjob`: a probe on a schedule, as manifests.
+package main
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"probe/probe/agent"
+)
+
+// cronFlags are the choices of the schedule, and those of the probe that travel into the container's arguments.
+type cronFlags struct {
+	job   agent.CronJob
+	probe oneShot
+}
+
+func newCronJob(s streams) *cobra.Command {
+	var f cronFlags
+	cmd := &cobra.Command{
+		Use:   "cronjob --isvc NAME -n NAMESPACE",
+		Short: "Print a CronJob that probes a service on a schedule, with the least rights",
+		Long: `Print a CronJob that probes a service on a schedule, for ` + "`kubectl apply -f -`" + `: with a ServiceAccount and the least rights that it needs.
+The Job's exit code, the last line of its log and its termination message carry the verdict. Without --wake it never sends a real request to a
+service that may scale to zero, so that it does not keep it up. Without --system and --cluster the rules that look outside the namespace are
+listed as not checked in each run.`,
+		Example: `  probe cronjob --isvc sklearn-iris -n models --image registry.example.com/probe:v1 \
+    --otlp-endpoint http://collector.observability:4317 | kubectl apply -f -`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if err := f.fill(s); err != nil {
+				return err
+			}
+			return printManifests(s.out, f.job.Objects())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.probe.isvc, "isvc", "", "name of the InferenceService")
+	flags.StringVarP(&f.job.Namespace, "namespace", "n", "", "its namespace, where the CronJob runs too")
+	flags.StringVar(&f.job.Schedule, "schedule", "*/5 * * * *", "when to probe: minute, hour, day of month, month, day of week")
+	flags.StringVar(&f.job.Name, "name", "", "name of the CronJob, the ServiceAccount and the roles (default: probe-NAME)")
+	flags.StringVar(&f.job.Image, "image", "probe:"+version, "image of this program, which `make image` builds")
+	flags.BoolVar(&f.job.System, "system", false, "also read the system namespaces: gateways, activator, controllers, configuration")
+	flags.BoolVar(&f.job.Cluster, "cluster", false, "also read cluster-wide objects: webhooks, nodes, runtimes (implies --system)")
+	flags.StringVar(&f.probe.gateway, "gateway", "both", "front door to try: outside, cluster-local, both")
+	flags.StringVar(&f.probe.path, "path", "", "path and query of the request (default: by protocol and model name)")
+	flags.DurationVar(&f.probe.timeout, "timeout", 0, "of one request (default 10s, 5m with --wake)")
+	flags.BoolVar(&f.probe.wake, "wake", false, "send a real request even if that wakes a service at zero, or keeps it from going there")
+	flags.BoolVar(&f.probe.strict, "strict", false, "let the Job fail when the service is degraded")
+	f.probe.export.flags(flags)
+	return cmd
+}
+
+// fill checks the flags and makes the container's arguments and variables of them.
+func (f *cronFlags) fill(s streams) error {
+	if f.job.Namespace == "" {
+		return usage("which namespace? Give -n NAMESPACE")
+	}
+	f.probe.output, f.probe.via = "text", "auto"
+	opts, err := f.probe.options(s)
+	if err != nil {
+		return err
+	}
+	if f.job.Name == "" {
+		f.job.Name = "probe-" + f.probe.isvc
+	}
+	if opts.RequestTimeout == 0 {
+		opts.RequestTimeout = 10 * time.Second
+		if opts.Wake {
+			opts.RequestTimeout = 5 * time.Minute
+		}
+	}
+	f.job.Deadline = opts.RequestTimeout + 50*time.Second
+	f.job.Args = f.args(opts.RequestTimeout)
+	if f.job.Env, err = f.probe.export.variables(); err != nil {
+		return err
+	}
+	if err := f.job.Check(); err != nil {
+		return &exit{exitUsage, err}
+	}
+	return nil
+}
+
+// args are those of the probe in the container; what is not given stays at the probe's own default.
+func (f *cronFlags) args(timeout time.Duration) []string {
+	args := []string{"--isvc=" + f.probe.isvc, "--namespace=" + f.job.Namespace, "--timeout=" + timeout.String(), "--deadline=" + f.job.Deadline.String()}
+	if f.probe.gateway != "both" {
+		args = append(args, "--gateway="+f.probe.gateway)
+	}
+	if f.probe.path != "" {
+		args = append(args, "--path="+f.probe.path)
+	}
+	for _, b := range []struct {
+		name string
+		on   bool
+	}{{"--spare", !f.probe.wake}, {"--wake", f.probe.wake}, {"--strict", f.probe.strict}, {"--otlp-phase-spans", f.probe.export.phases}} {
+		if b.on {
+			args = append(args, b.name)
+		}
+	}
+	return args
+}
+
+// variables are the standard ones that say to a process in a pod what the flags say here.
+func (e *exportFlags) variables() (map[string]string, error) {
+	if e.endpoint == "" {
+		return nil, nil
+	}
+	if _, err := e.open(); err != nil {
+		return nil, err
+	}
+	address := e.endpoint
+	if !strings.Contains(address, "://") {
+		scheme := "https://"
+		if e.insecure {
+			scheme = "http://"
+		}
+		address = scheme + address
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, usage("--otlp-endpoint: not a URL; write it like http://collector:4317")
+	}
+	if u.User != nil {
+		return nil, usage("--otlp-endpoint: a password in it would stand in the manifest; give credentials as variable OTEL_EXPORTER_OTLP_HEADERS from a Secret")
+	}
+	vars := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": address}
+	if e.protocol != "" {
+		vars["OTEL_EXPORTER_OTLP_PROTOCOL"] = e.protocol
+	}
+	return vars, nil
+}
