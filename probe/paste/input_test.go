@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/tools/txtar"
 
 	"probe/hops"
 )
@@ -378,3 +379,21 @@ func TestReadError(t *testing.T) {
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("the disk is gone") }
+
+// TestManyRows keeps what does not look well, and what bears the wanted name, of a table that is too long to be kept.
+func TestManyRows(t *testing.T) {
+	var b strings.Builder
+	writeTable(&b, 3*maxRows, 0)
+	text := strings.TrimSuffix(b.String(), "\n") + `demo        late-predictor-00001-deployment-7b9d5c-00000             1/2     CrashLoopBackOff   7          5m
+demo        fine-predictor-00001-deployment-7b9d5c-00000             2/2     Running   0          5m
+`
+	r := read(t, Input{Want: hops.Ref{Name: "fine"}}, []txtar.File{{Name: "pods.txt", Data: []byte(text)}})
+	objectOf(t, r, hops.Pods, "late-predictor-00001-deployment-7b9d5c-00000")
+	objectOf(t, r, hops.Pods, "fine-predictor-00001-deployment-7b9d5c-00000")
+	if n := len(r.Snapshot.Objects); n > maxRows {
+		t.Errorf("%d rows kept", n)
+	}
+	if s := fmt.Sprint(r.Unread); !strings.Contains(s, "Pod objects too many") {
+		t.Errorf("notes %s", s)
+	}
+}

@@ -14,6 +14,9 @@ func (p *parser) startJSON(l line, t string) bool {
 	if t[0] == '[' && len(t) > 1 && t[1] != '{' && t[1] != ']' && strings.TrimSpace(t[1:]) != "" {
 		return false // "[2026-...] access log", "[pod/x/y] ..."
 	}
+	if t[0] == '{' && p.flowYAML(l, t) {
+		return true
+	}
 	if t[0] == '{' && !p.objectLine(t) {
 		return false
 	}
@@ -25,6 +28,20 @@ func (p *parser) startJSON(l line, t string) bool {
 	}
 	p.endLog()
 	p.collectJSON(l)
+	return true
+}
+
+// flowYAML takes an object that YAML holds on one line: {apiVersion: v1, kind: Pod, metadata: {name: x}}.
+func (p *parser) flowYAML(l line, t string) bool {
+	if !strings.HasSuffix(t, "}") || !strings.Contains(t, "kind: ") || !strings.Contains(t, "metadata: ") || len(t) > maxLogLine {
+		return false
+	}
+	tree, err := libraryYAML(t)
+	if err != nil || str(tree["kind"]) == "" {
+		return false
+	}
+	p.endLog()
+	p.keep(tree, false, l.no, len(t))
 	return true
 }
 

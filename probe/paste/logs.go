@@ -2,6 +2,7 @@
 package paste
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -231,6 +232,9 @@ func prefixed(text string, o origin) (string, origin) {
 		}
 		return text, o
 	}
+	if line, ok := nodeLine(text); ok {
+		return line, o
+	}
 	if entry, pod, ok := accessIn(text); ok && len(entry) < len(text) {
 		if pod != "" {
 			o.pod = pod
@@ -247,6 +251,29 @@ func prefixed(text string, o origin) (string, origin) {
 		return line, o
 	}
 	return text, o
+}
+
+// nodeLine takes off what the container runtime writes around a line in its own files: "TIME stdout F line", {"log":"line\n","stream":"stderr"}.
+func nodeLine(text string) (string, bool) {
+	if strings.HasPrefix(text, `{"log":"`) {
+		var m struct {
+			Log string `json:"log"`
+		}
+		if json.Unmarshal([]byte(text), &m) == nil && m.Log != "" {
+			return strings.TrimRight(m.Log, "\r\n"), true
+		}
+		return text, false
+	}
+	if len(text) < 30 || text[0] != '2' || text[10] != 'T' {
+		return text, false
+	}
+	_, rest, _ := strings.Cut(text, " ")
+	for _, p := range []string{"stdout F ", "stderr F ", "stdout P ", "stderr P "} {
+		if line, ok := strings.CutPrefix(rest, p); ok {
+			return line, true
+		}
+	}
+	return text, false
 }
 
 // accessIn finds an access log entry in a line, behind the name of its pod if there is one: "istio-ingressgateway-5f-abcde: [2026-...] ...".

@@ -57,7 +57,7 @@ func (p *parser) object(tree map[string]any, partial bool, no int) {
 			delete(tree, k) // a section whose lines were left out
 		}
 	}
-	if meta["uid"] == nil && meta["resourceVersion"] == nil && meta["creationTimestamp"] == nil {
+	if meta["uid"] == nil && meta["resourceVersion"] == nil && meta["creationTimestamp"] == nil || tree["spec"] == nil && tree["status"] != nil {
 		partial = true // a manifest, or an object that somebody shortened: the API server always writes these
 	}
 	tree["kind"] = kindName
@@ -154,10 +154,7 @@ func (p *parser) store(f found) {
 		return
 	}
 	if f.row {
-		if p.rows++; p.rows > maxRows && !p.wanted(f.Name) {
-			p.dropped[f.Kind]++
-			return
-		}
+		p.rows++
 	}
 	p.byKey[k] = len(p.objects)
 	p.objects = append(p.objects, f)

@@ -22,6 +22,9 @@ func told(text string, who *origin) (origin, bool) {
 		}
 	case '2':
 		if len(text) > 27 && text[10] == 'T' {
+			if stamp, rest, ok := strings.Cut(text, " "); ok && len(stamp) < 40 && strings.HasPrefix(rest, "{") { // kubectl logs --timestamps
+				return toldJSON(rest, o)
+			}
 			return toldTabs(text, o)
 		}
 	}

@@ -72,7 +72,7 @@ const (
 	maxJSONLine    = 12 << 20 // one line that starts like JSON
 	maxLogLine     = 16 << 10 // one line of a log as it is kept
 	maxDocument    = 4 << 20  // one object
-	maxObjectBytes = 24 << 20 // of all objects that are kept
+	maxObjectBytes = 16 << 20 // of all objects that are kept
 	maxRows        = 6000     // objects from tables
 	maxLogBytes    = 16 << 20 // of all log lines that are kept, with what is known about them
 	maxEvents      = 10000

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "rewrite the wanted results in testdata"
 
 func TestPastes(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) < 2 {
+	if err != nil || len(files) < 20 {
 		t.Fatalf("testdata: %d files, %v", len(files), err)
 	}
 	for _, file := range files {

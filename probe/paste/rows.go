@@ -121,6 +121,9 @@ func kindByColumns(has map[string]bool) string {
 // row takes one row.
 func (w *rowReader) row(cells []string, no int) {
 	w.n++
+	if w.crowded(cells) {
+		return
+	}
 	row := make(map[string]any, len(cells))
 	for i, c := range cells {
 		if i < len(w.tb.cols) && c != "" {
@@ -142,6 +145,31 @@ func (w *rowReader) row(cells []string, no int) {
 	}
 	row["NAME"] = name
 	w.p.rowObject(k, name, row, no)
+}
+
+// crowded says whether a row is left out because there are very many: first those that look well, then all but the wanted service's.
+func (w *rowReader) crowded(cells []string) bool {
+	if w.events || w.p.rows < maxRows/2 {
+		return false
+	}
+	well, ill := false, false
+	for i, c := range w.tb.cols {
+		switch {
+		case i >= len(cells):
+		case c.name == "NAME" && w.p.wanted(cells[i]):
+			return false
+		case c.name == "STATUS" && cells[i] == "Running", c.name == "READY" && cells[i] == "True":
+			well = true
+		case c.name == "READY" && countCell.MatchString(cells[i]):
+			up, all, _ := strings.Cut(cells[i], "/")
+			ill = up != all
+		}
+	}
+	if well && !ill || w.p.rows >= maxRows {
+		w.p.dropped[w.tb.kind.kind]++
+		return true
+	}
+	return false
 }
 
 // kindOf reads the kind before a name, as `kubectl get all` prints it, else that of the table.
