@@ -33,8 +33,8 @@ func newRules(s streams) *cobra.Command {
 		Short: "List the failure modes that are known, or say all about one",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if output != "text" && output != "json" {
-				return usage("--output %q: text or json", output)
+			if !slices.Contains([]string{"text", "json", "markdown"}, output) {
+				return usage("--output %q: text, json or markdown", output)
 			}
 			rules := hops.Rules()
 			if len(args) == 1 {
@@ -47,13 +47,15 @@ func newRules(s streams) *cobra.Command {
 			switch {
 			case output == "json":
 				return rulesJSON(s.out, rules)
+			case output == "markdown":
+				return rulesMarkdown(s.out, rules)
 			case len(args) == 1:
 				return ruleText(s.out, rules[0])
 			}
 			return rulesTable(s.out, rules)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or markdown")
 	return cmd
 }
 
@@ -114,4 +116,36 @@ func ruleText(w io.Writer, r hops.Rule) error {
 		}
 	}
 	return t.Flush()
+}
+
+// rulesMarkdown is the catalogue that lies in the repository, beside the rules.
+func rulesMarkdown(w io.Writer, rules []hops.Rule) error {
+	var b strings.Builder
+	b.WriteString("# The failure modes\n\nWritten by `probe rules -o markdown`; a test keeps it and the rules together.\n")
+	for _, r := range rules {
+		fmt.Fprintf(&b, "\n## %s\n\n%s (hop `%s`). %s\n\n", r.ID, sentence(r.Title), r.Hop, r.Means)
+		for _, row := range [][2]string{{"In status", r.Looks.Status}, {"At the client", r.Looks.Client}, {"In logs", r.Looks.Logs}, {"Fix", r.Fix}} {
+			if row[1] != "" {
+				fmt.Fprintf(&b, "- %s: %s\n", row[0], row[1])
+			}
+		}
+		var needs []string
+		for _, n := range r.Needs {
+			needs = append(needs, string(n))
+		}
+		fmt.Fprintf(&b, "- Looks at: %s\n", strings.Join(needs, ", "))
+		if len(r.Explains) > 0 {
+			fmt.Fprintf(&b, "- Explains: %s\n", strings.Join(r.Explains, ", "))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// sentence begins a text with a capital letter.
+func sentence(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }
