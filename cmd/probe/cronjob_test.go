@@ -13,7 +13,11 @@ import (
 	"probe/scenarios/inproc"
 )
 
-var update = flag.Bool("update", false, "rewrite golden files")
+// updating says whether golden files are to be rewritten: the flag -update, which another file of this package's tests declares.
+func updating() bool {
+	f := flag.Lookup("update")
+	return f != nil && f.Value.String() == "true"
+}
 
 // cronjob runs `probe cronjob` in this process.
 func cronjob(args ...string) (code int, stdout, stderr string) {
@@ -33,7 +37,7 @@ func TestCronJobCommand(t *testing.T) {
 		}
 		got = got[strings.LastIndex(got, "---\n")+4:] // the CronJob; the rights before it change with the rules
 		file := filepath.Join("testdata", "cronjob-"+name+".golden.yaml")
-		if *update {
+		if updating() {
 			if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
 				t.Fatal(err)
 			}
