@@ -100,11 +100,16 @@ type sweep struct {
 	out  Swept
 }
 
-// one probes one service and keeps what came of it.
-func (s *sweep) one(ctx context.Context, ref hops.Ref) {
+// options are those of one service's probe.
+func (s *sweep) options(ref hops.Ref) Options {
 	o := s.o.Options
 	o.Ref, o.Wake, o.Logs = ref, false, false
 	o.Deadline = s.o.whole() + o.requestTimeout() // the sweep's own end comes first, and it cancels
+	return o
+}
+
+// one probes one service and keeps what came of it.
+func (s *sweep) one(ctx context.Context, ref hops.Ref) {
 	done := func() {}
 	connect := func(f *hops.Flow) Sender {
 		inner, end := s.Connect(f)
@@ -113,7 +118,7 @@ func (s *sweep) one(ctx context.Context, ref hops.Ref) {
 	}
 	run, err := hops.Run{}, ctx.Err()
 	if err == nil {
-		run, err = Run(ctx, Deps{Reader: &view{s.shared, ref}, Connect: connect, Rules: s.Rules, Now: s.Now, ID: s.ID}, o)
+		run, err = Run(ctx, Deps{Reader: &view{s.shared, ref}, Connect: connect, Rules: s.Rules, Now: s.Now, ID: s.ID}, s.options(ref))
 	}
 	done()
 	run.Snapshots = nil
