@@ -45,6 +45,9 @@ func WroteIt(o *Observation) Writer {
 	if o.Header["server"] == "uvicorn" {
 		return ByModel
 	}
+	if o.Step.Hop == Client && o.Step.Door == ClusterLocal && !o.FromEnvoy() { // Standard mode: the Service leads to the pods
+		return ByModel
+	}
 	if atGateway && !o.FromEnvoy() && o.Step.Hop != "" && len(o.Header) > 0 {
 		return BeforeGateway
 	}
@@ -52,7 +55,7 @@ func WroteIt(o *Observation) Writer {
 	case Container:
 		return ByModel
 	case Activator, QueueProxy, Revision:
-		if o.Status < 500 {
+		if o.Status < 500 || o.Status == 500 && o.Step.Hop == QueueProxy { // its own errors are 502, 503 and 504
 			return ByModel
 		}
 	}

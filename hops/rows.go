@@ -161,8 +161,43 @@ func place(steps []Step, h Hop, near Step) Step {
 			return s
 		}
 	}
+	if inner, ok := further(h); ok { // a shorter path: what the gateway speaks of is the next place that there is
+		return place(steps, inner, near)
+	}
 	near.Hop = h
 	return near
+}
+
+// further is the hop that stands in for one that a shorter path does not have: Standard mode has no second pass, and without a route of KServe's
+// Knative's is the first.
+func further(h Hop) (Hop, bool) {
+	switch h {
+	case KServeRoute:
+		return KnativeRoute, true
+	case LocalGateway, KnativeRoute, Activator:
+		return Revision, true
+	case QueueProxy:
+		return Container, true
+	}
+	return h, false
+}
+
+// cleared is the good answer to something that entered behind the doors and passed the step: at the component's own gateway, or at the queue-proxy of
+// the same revision. It counts as long as the door's own request says nothing else.
+func cleared(f *Facts, s Step) *Observation {
+	for i := range f.Observations {
+		o := &f.Observations[i]
+		if o.Step.Door != "" || o.Step.Component == "" || o.Step.Component != s.Component || s.Hop == ComponentLink || !o.OK() {
+			continue
+		}
+		switch {
+		case o.Step.Hop == LocalGateway && s.place() < o.Step.place() && (bracket{good: o}).passes(f, s):
+			return o
+		case o.Step.Hop == QueueProxy && o.Asked == RealRequest && s.Hop == Container && s.Revision == o.Step.Revision:
+			return o
+		}
+	}
+	return nil
 }
 
 // row says what is known about one step.
@@ -182,6 +217,10 @@ func (b bracket) row(f *Facts, i int, s Step, answer *Observation) Row {
 		return Row{Step: s, State: RowFailed, How: how(own), Observation: own, Why: b.why.Describe()}
 	case b.blamed[s.ID()] != nil:
 		return Row{Step: s, State: RowFailed, How: how(own), Observation: own, Why: b.blamed[s.ID()].Describe()}
+	case own < 0 && b.good != nil && cleared(f, s) != nil:
+		o := cleared(f, s)
+		r.State, r.How, r.Why = RowInferred, Inferred, fmt.Sprintf("the %s at the %s of the %s passed it", o.Asked, o.Step.Hop, s.Component)
+		return r
 	case own >= 0 && f.Observations[own].Judged(): // it answers; what its answer speaks of lies further in
 		return Row{Step: s, State: RowOK, How: Dialled, Observation: own, Why: "it answers: " + f.Observations[own].Describe()}
 	case b.bad.Hop != "" && outside(f, s, b.bad):
@@ -249,6 +288,9 @@ func lastAt(seen []Observation, s Step) int {
 // passes says whether the door's success went through the step: every step before the revisions; behind them only where it is known which
 // revision took the request; with a knock only up to the one of activator and queue-proxy that answers it.
 func (b bracket) passes(f *Facts, s Step) bool {
+	if s.Hop == ComponentLink { // a transformer answers GET itself
+		return s.Component == f.Flow.EntryPoint && b.good.Asked == RealRequest && b.good.Method == "POST"
+	}
 	if s.Component != "" && s.Component != f.Flow.EntryPoint && s.Component != b.good.Step.Component {
 		return f.Flow.EntryPoint == Transformer && s.Component == Predictor && b.good.Asked == RealRequest && b.good.Method == "POST"
 	}
@@ -309,7 +351,23 @@ func (b bracket) whyNot(f *Facts, s Step, answer *Observation) string {
 		}
 		return "no request was sent"
 	}
+	if answer.OK() {
+		return b.unproved(f, s)
+	}
 	return notJudged(answer)
+}
+
+// unproved says why a good answer at the door proves nothing of a step.
+func (b bracket) unproved(f *Facts, s Step) string {
+	switch {
+	case s.Component == Explainer && f.Flow.EntryPoint != Explainer:
+		return "the request at the door does not go to the explainer, which takes :explain only"
+	case s.Hop == ComponentLink, s.Component == Predictor && f.Flow.EntryPoint == Transformer:
+		return "the transformer answered without calling the predictor; give --data for a request that goes on"
+	case s.Revision != "":
+		return "which of the weighted revisions took the request is not known"
+	}
+	return "the request at the door did not pass it"
 }
 
 // notJudged says why an answer tells nothing about the target.
