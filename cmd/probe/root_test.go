@@ -17,7 +17,7 @@ func try(t *testing.T, stdin string, env map[string]string, args ...string) (cod
 	return code, out.String(), errs.String()
 }
 
-func write(t *testing.T, name, text string) string {
+func write(t testing.TB, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
