@@ -96,7 +96,7 @@ func (o *oneShot) sweepOptions(s streams) (probe.SweepOptions, error) {
 	if o.all && o.overrides.Context.Namespace != "" {
 		return none, usage("-A is all namespaces, -n is one: give one or the other")
 	}
-	for flag, set := range map[string]bool{"--wake": o.wake, "--path": o.path != "", "--method": o.method != "", "--data": o.data != "", "--save": o.save != "",
+	for flag, set := range map[string]bool{"--wake": o.wake, "--path": o.path != "", "--protocol": o.protocol != "", "--method": o.method != "", "--data": o.data != "", "--save": o.save != "",
 		"--trace": o.trace} {
 		if set {
 			return none, usage("%s is for one service: give --isvc NAME", flag)

@@ -210,6 +210,7 @@ func TestSweepUsage(t *testing.T) {
 		{[]string{"-A", "--wake"}, "--wake is for one service"},
 		{[]string{"-n", "models", "--data", "{}"}, "--data is for one service"},
 		{[]string{"-n", "models", "--path", "/v1"}, "--path is for one service"},
+		{[]string{"-n", "models", "--protocol", "v2"}, "--protocol is for one service"},
 		{[]string{"-n", "models", "--save", "x"}, "--save is for one service"},
 		{[]string{"-n", "models", "--trace"}, "--trace is for one service"},
 		{[]string{"-A", "-l", "a in"}, `--selector "a in"`},
