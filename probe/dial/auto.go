@@ -38,6 +38,11 @@ func (a *Auto) Dial(ctx context.Context, t hops.Target) (net.Conn, hops.Vantage,
 		return conn, vantage, err
 	}
 	conn, vantage, second := a.Network.Dial(ctx, t)
+	if _, unresolved := errors.AsType[*net.DNSError](second); unresolved {
+		// Nobody said that callers resolve this name from here: many clusters' hosts are in no DNS at all and are sent as a Host header.
+		return nil, vantage, &VantageError{Vantage: vantage, Target: t, Err: fmt.Errorf("%w (and by port-forward: %v)", second, err),
+			Hint: "give --address HOST:PORT of the ingress gateway, or --via network to test this name itself"}
+	}
 	if second != nil {
 		second = fmt.Errorf("%w (tried after port-forward: %v)", second, err)
 	}

@@ -193,7 +193,9 @@ func TestAuto(t *testing.T) {
 		{"network when there is no way", Auto{Forward: forbidden, Network: network}, door, hops.Network, ""},
 		{"network for the door only", Auto{Forward: forbidden, Network: network}, inner, hops.PortForward, "forbidden"},
 		{"an answer of the target stands", Auto{Forward: refused, Network: network}, door, hops.PortForward, "unexpected EOF"},
-		{"both fail", Auto{Forward: forbidden, Network: gone}, door, hops.Network, "no such host (tried after port-forward: no way to"},
+		{"both fail", Auto{Forward: forbidden, Network: way{hops.Network, io.ErrUnexpectedEOF}}, door, hops.Network, "unexpected EOF (tried after port-forward: no way to"},
+		{"a name that nobody asked to resolve is no fault of the service", Auto{Forward: forbidden, Network: gone}, door, hops.Network, "no way to service istio-system/gw:80 by network"},
+		{"a name that somebody asked to resolve is", Auto{Network: gone}, door, hops.Network, "lookup : no such host"},
 		{"no cluster", Auto{Network: network}, door, hops.Network, ""},
 		{"nothing", Auto{Network: network}, inner, "", "give --kubeconfig"},
 	}
