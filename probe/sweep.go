@@ -127,7 +127,7 @@ func (s *sweep) one(ctx context.Context, ref hops.Ref) {
 	switch gone := (*goneError)(nil); {
 	case errors.As(err, &gone):
 		s.out.Gone = append(s.out.Gone, ref)
-	case err != nil, ctx.Err() != nil && run.Verdict.State == hops.Inconclusive:
+	case err != nil, ctx.Err() != nil && !heard(&run):
 		s.out.Missed = append(s.out.Missed, ref)
 	default:
 		s.out.Runs = append(s.out.Runs, &run)
@@ -135,6 +135,14 @@ func (s *sweep) one(ctx context.Context, ref hops.Ref) {
 	if s.done++; s.Progress != nil {
 		s.Progress(s.done, s.of)
 	}
+}
+
+// heard says whether a front door gave an answer. A run that was interrupted before has a verdict from objects alone, which is not the one that it
+// would have come to.
+func heard(run *hops.Run) bool {
+	return slices.ContainsFunc(run.Observations, func(o hops.Observation) bool {
+		return (o.AtDoor(hops.Outside) || o.AtDoor(hops.ClusterLocal)) && o.Judged()
+	})
 }
 
 // queued waits its turn before it sends. The time of waiting is not the request's.

@@ -27,9 +27,13 @@ func (c *fakeCluster) All(_ context.Context, services []hops.Object) func(hops.R
 	defer c.mu.Unlock()
 	c.alls++
 	return func(ref hops.Ref) (hops.Snapshot, bool) {
+		ready := "True"
+		if strings.Contains(ref.Name, "unready") {
+			ready = "False"
+		}
 		host := ref.Name + "." + ref.Namespace + ".example.com"
 		o := hops.Object{Source: hops.InferenceServices, APIVersion: "serving.kserve.io/v1beta1", Kind: "InferenceService", Namespace: ref.Namespace, Name: ref.Name,
-			Tree: map[string]any{"kind": "InferenceService", "status": map[string]any{"url": "http://" + host, "conditions": []any{map[string]any{"type": "Ready", "status": "True"}}}}}
+			Tree: map[string]any{"kind": "InferenceService", "status": map[string]any{"url": "http://" + host, "conditions": []any{map[string]any{"type": "Ready", "status": ready, "reason": "x"}}}}}
 		return hops.Snapshot{Time: time.Now(), Objects: []hops.Object{o}, Full: []hops.Source{hops.InferenceServices}}, !c.gone[ref.Name]
 	}
 }
@@ -198,6 +202,25 @@ func TestSweepInterrupted(t *testing.T) {
 	}
 	got := Sweep(ctx, d, listed("good-1", "bad-1", "good-2", "bad-2"), SweepOptions{})
 	if told(got) != "good-1 OK, good-2 OK" || len(got.Missed) != 2 {
+		t.Errorf("got %s, missed %v", told(got), got.Missed)
+	}
+}
+
+// What an interrupted probe knows from objects alone is not the verdict that it would have come to.
+func TestSweepInterruptedBeforeADoorAnswered(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	c := &fakeCluster{}
+	rule := hops.Rule{ID: "not-ready", Hop: hops.Revision, Match: func(v *hops.View) []hops.Match {
+		for _, o := range v.Objects(hops.InferenceServices) {
+			if cond, ok := o.Condition("Ready"); ok && cond.False() {
+				return []hops.Match{{Evidence: []hops.Evidence{hops.ConditionEvidence(o, cond)}}}
+			}
+		}
+		return nil
+	}}
+	d := deps(c, &fakeSender{hangs: func(string) bool { cancel(); return true }})
+	d.Rules = []hops.Rule{rule}
+	if got := Sweep(ctx, d, listed("unready"), SweepOptions{}); len(got.Runs) > 0 || len(got.Missed) != 1 {
 		t.Errorf("got %s, missed %v", told(got), got.Missed)
 	}
 }
