@@ -209,7 +209,7 @@ func policyDenied(v *View) []Match {
 		if o.Upstream() {
 			m.Step = Step{Hop: LocalGateway, Component: v.Flow().EntryPoint}
 		}
-		return m, strings.HasPrefix(strings.TrimSpace(o.Body), "RBAC: access denied")
+		return m, strings.HasPrefix(o.wording(), "RBAC: access denied")
 	})
 	var probes []Match
 	for _, l := range v.Lines(SystemLogs) {
@@ -259,14 +259,14 @@ func tlsMismatch(v *View) []Match {
 		return Match{}, tlsWords.Match(e.Failure) || tlsWords.Match(e.Details)
 	}),
 		frontRequests(v, func(o *Observation) (Match, bool) {
-			return Match{Step: place(o), Evidence: sawBody(o)}, o.Status >= 500 && tlsWords.Match(o.Body)
+			return Match{Step: place(o), Evidence: sawBody(o)}, (o.Status >= 500 || o.GRPCStatus > 0) && tlsWords.Match(o.wording())
 		})...)
 	reset := append(accessLines(v, func(e AccessEntry) (Match, bool) { return Match{}, e.Flag("UC") && e.Code >= 500 }),
 		frontRequests(v, func(o *Observation) (Match, bool) {
 			if o.Outcome == ResetByPeer {
 				return Match{Evidence: []Evidence{RequestEvidence(o, "outcome", string(o.Outcome))}}, true
 			}
-			return Match{Step: place(o), Evidence: sawBody(o)}, o.Status == 503 && resetWords.Match(o.Body)
+			return Match{Step: place(o), Evidence: sawBody(o)}, resetWords.Match(o.wording())
 		})...)
 	for _, l := range v.Lines(SystemLogs) {
 		if resetWords.Match(l.Text) && (strings.Contains(l.Text, "robing") || strings.Contains(l.Text, "probe")) && (probesOurs(v, l.Text) || concerns(v, l.Text)) {
@@ -299,7 +299,7 @@ func droppedByNextHop(v *View) []Match {
 		broken := e.Flag("UPE") && revisionInCluster(e.Cluster) == "" && clusterHost(e.Cluster) != ""
 		return Match{}, dropped && next || broken
 	})
-	answers := atSecondGateway(func(o *Observation) ([]Evidence, bool) { return sawBody(o), droppedWords.Match(o.Body) })(v)
+	answers := atSecondGateway(func(o *Observation) ([]Evidence, bool) { return sawBody(o), droppedWords.Match(o.wording()) })(v)
 	for i := range answers {
 		answers[i].Step, answers[i].Confidence = gatewayStep(Outside), Likely
 	}

@@ -285,7 +285,7 @@ func gaveUp(v *View) []Match {
 		if o.Upstream() {
 			m.Step = Step{Hop: LocalGateway, Component: cmp.Or(ComponentInName(bareHost(o.Host)), v.Flow().EntryPoint)}
 		}
-		body := strings.TrimSpace(o.Body)
+		body := o.wording()
 		m.Evidence = append(m.Evidence, routeTimeout(v)...)
 		return m, (strings.HasPrefix(body, "upstream request timeout") || strings.HasPrefix(body, "stream timeout")) && known.kind(o.Host) != hostForeign
 	})

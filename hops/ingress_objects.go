@@ -175,13 +175,18 @@ var connectFailed = Re(`(?i)upstream connect error.*(remote connection failure|c
 // refusedBehind finds the words of a gateway to which the next hop's port is shut: the cluster-local gateway has no listener.
 func refusedBehind(v *View) []Match {
 	answers := atSecondGateway(func(o *Observation) ([]Evidence, bool) {
-		tls := strings.Contains(o.Body, "TLS")
-		return sawBody(o), connectFailed.Match(o.Body) && !tls && !strings.Contains(o.Body, "timeout")
+		text := o.wording()
+		return sawBody(o), connectFailed.Match(text) && !strings.Contains(text, "TLS") && !strings.Contains(text, "timeout")
 	})(v)
+	otherwise := false
 	lines := accessLines(v, func(e AccessEntry) (Match, bool) {
-		m := Match{Step: Step{Hop: LocalGateway, Component: v.Flow().EntryPoint}}
-		return m, e.Flag("UF") && toLocalGateway(v, e.Cluster) && strings.Contains(e.Details+e.Failure, "refused")
+		refused := e.Flag("UF") && strings.Contains(strings.ToLower(e.Details+e.Failure), "refused")
+		otherwise = otherwise || refused && !toLocalGateway(v, e.Cluster) && clusterHost(e.Cluster) != ""
+		return Match{Step: Step{Hop: LocalGateway, Component: v.Flow().EntryPoint}}, refused && toLocalGateway(v, e.Cluster)
 	})
+	if otherwise && len(lines) == 0 { // the log names another hop
+		return nil
+	}
 	return merge(append(lines, answers...))
 }
 

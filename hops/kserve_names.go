@@ -97,7 +97,8 @@ func first(ours, other *Object) bool {
 func claimed(v *View) []Match {
 	winners, all, known := rivals(v, true), rivals(v, false), v.hosts()
 	saw := append(frontRequests(v, func(o *Observation) (Match, bool) {
-		return Match{Evidence: sawStatus(o)}, o.Outcome == Answered && !o.OK() && known.kind(o.Host) == hostOwn && !o.Gated()
+		w := WroteIt(o)
+		return Match{Evidence: sawStatus(o)}, (w == ByGateway || w == Behind) && !o.OK() && known.kind(o.Host) == hostOwn && !o.Gated()
 	}), accessLines(v, func(e AccessEntry) (Match, bool) {
 		return Match{}, (e.Flag("NC") || e.Flag("NR")) && known.kind(e.Authority) == hostOwn
 	})...)

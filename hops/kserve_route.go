@@ -71,6 +71,9 @@ func referenceWrong(v *View) []Match {
 			named[0].Evidence = append(named[0].Evidence, m.Evidence...)
 		}
 		return latest(named, 4)
+	case len(saw) > 0 && len(elsewhere(v)) > 0:
+		return []Match{{Step: Step{Hop: KServeRoute}, Confidence: Likely, Evidence: append(elsewhere(v), saw[0].Evidence...),
+			Summary: "KServe's route leads to a Service that the gateway does not know"}}
 	case sound || kserveRoute(v) != nil && !kserveRoute(v).Partial && len(v.Objects(SystemServices)) > 0:
 		return nil
 	}
@@ -94,6 +97,16 @@ func absentDestination(v *View) []Match {
 			m.Summary += "; the local gateway of this cluster is " + n.other.Name + "." + n.other.Namespace
 		}
 		return []Match{m}
+	}
+	return nil
+}
+
+// elsewhere quotes where KServe's route leads when that is no gateway that is known or named like one.
+func elsewhere(v *View) []Evidence {
+	for _, n := range nextHops(v) {
+		if n.svc == nil && !toLocalGateway(v, n.host) && len(n.named(v)) > 0 {
+			return n.named(v)
+		}
 	}
 	return nil
 }
@@ -138,6 +151,7 @@ func routeMissing(v *View) []Match {
 	saw, off := unroutedHost(v, whole), routeDisabled(v)
 	step := Step{Hop: KServeRoute}
 	waits, since := notCreated(isvc)
+	ready, unready := componentsReady(isvc)
 	late := v.past(since, 3*time.Minute) && v.past(isvc.Created(), 3*time.Minute)
 	switch {
 	case v.Flow().Mode == Standard || v.Flow().Mode == ModelMesh || v.Flow().Stopped || isvc.Deleted() || off:
@@ -146,16 +160,16 @@ func routeMissing(v *View) []Match {
 		return crd
 	case route != nil:
 		return nil
-	case whole && isvc != nil && v.Ref().Name != "" && len(waits) == 0 && (isvc.Ready() || entryReady(v, isvc)) && v.past(isvc.Created(), routeGrace):
-		out := []Match{{Step: step, Evidence: []Evidence{gone}, Summary: "there is no VirtualService " + v.Ref().Name + " although the component that callers reach is ready"}}
+	case whole && isvc != nil && v.Ref().Name != "" && len(waits)+len(unready) == 0 && ready && v.past(isvc.Created(), routeGrace):
+		out := []Match{{Step: step, Evidence: []Evidence{gone}, Summary: "there is no VirtualService " + v.Ref().Name + " although every component is ready"}}
 		for _, m := range append(saw, failed...) {
 			out[0].Evidence = append(out[0].Evidence, m.Evidence...)
 		}
 		return out
 	case len(failed) > 0:
 		return failed
-	case len(waits) > 0 && late:
-		m := Match{Step: step, Confidence: Likely, Severity: Warning, Evidence: waits, Summary: "KServe has not written the route of " + v.Ref().Name + " because a component is not ready"}
+	case len(waits) > 0 && late, whole && len(unready) > 0 && late:
+		m := Match{Step: step, Confidence: Likely, Severity: Warning, Evidence: append(waits, unready...), Summary: "KServe has not written the route of " + v.Ref().Name + " because a component is not ready"}
 		for _, s := range saw {
 			m.Severity, m.Evidence = Error, append(m.Evidence, s.Evidence...)
 		}
@@ -177,10 +191,18 @@ func notCreated(isvc *Object) (e []Evidence, since time.Time) {
 	return e, since
 }
 
-// entryReady says whether the component that callers reach is ready.
-func entryReady(v *View, isvc *Object) bool {
-	c, _ := isvc.Condition(strings.ToUpper(v.Flow().EntryPoint[:1]) + v.Flow().EntryPoint[1:] + "Ready")
-	return c.True()
+// componentsReady says whether all components are ready as far as the InferenceService tells, and quotes those that are not.
+func componentsReady(isvc *Object) (ready bool, unready []Evidence) {
+	for _, c := range isvc.Conditions() {
+		switch c.Type {
+		case "PredictorReady", "TransformerReady", "ExplainerReady":
+			ready = true
+			if !c.True() {
+				unready = append(unready, ConditionEvidence(isvc, c))
+			}
+		}
+	}
+	return ready && len(unready) == 0 || isvc.Ready(), unready
 }
 
 // routeDisabled says whether KServe is told to write no VirtualServices.
@@ -244,7 +266,7 @@ func wrongPath(v *View) []Match {
 	}
 	return frontRequests(v, func(o *Observation) (Match, bool) {
 		m := Match{Step: Step{Hop: KServeRoute, Door: o.Step.Door}, Evidence: []Evidence{RequestEvidence(o, "path", o.Path)}}
-		if o.Invented || o.Path == "" || o.Status != 404 && o.Status != 405 && o.Status != 501 {
+		if o.Invented || o.Asked == Knock || o.Path == "" || o.Status != 404 && o.Status != 405 && o.Status != 501 {
 			return m, false
 		}
 		gateway, _ := gatewayAnswered(o)

@@ -73,7 +73,8 @@ func localGatewayMissing(v *View) []Match {
 	told, sound := localGatewayGone(v)
 	saw := FirstOf(noUpstreamLines, Sure(Likely, noUpstreamAnswers), unknownClusterLines, Sure(Likely, unknownCluster))(v)
 	taken := len(rivals(v, true)) > 0
-	referenceWrong := false
+	unknownNext := FirstOf(unknownClusterLines, unknownCluster)(v)
+	referenceWrong := len(elsewhere(v)) > 0 && len(unknownNext) > 0
 	for _, n := range nextHops(v) {
 		referenceWrong = referenceWrong || n.absent && (n.other != nil || !toLocalGateway(v, n.host))
 	}
@@ -131,7 +132,7 @@ func atSecondGateway(tell func(o *Observation) ([]Evidence, bool)) func(*View) [
 // noUpstreamAnswers tells the words of a gateway that knows the next Service and found no pod behind it.
 func noUpstreamAnswers(v *View) []Match {
 	return atSecondGateway(func(o *Observation) ([]Evidence, bool) {
-		return sawBody(o), o.Status != 404 && strings.HasPrefix(strings.TrimSpace(o.Body), "no healthy upstream")
+		return sawBody(o), o.Status != 404 && strings.HasPrefix(o.wording(), "no healthy upstream")
 	})(v)
 }
 
@@ -144,8 +145,9 @@ func unknownCluster(v *View) []Match {
 }
 
 func noUpstreamLines(v *View) []Match {
+	next := nextHops(v)
 	return accessLines(v, func(e AccessEntry) (Match, bool) {
-		to := toLocalGateway(v, e.Cluster) || own(nextHops(v), clusterHost(e.Cluster))
+		to := toLocalGateway(v, e.Cluster) || own(next, clusterHost(e.Cluster))
 		return Match{Step: Step{Hop: LocalGateway, Component: v.Flow().EntryPoint}}, e.Flag("UH") && to
 	})
 }

@@ -125,9 +125,10 @@ func frontRequests(v *View, tell func(o *Observation) (Match, bool)) []Match {
 	seen := v.Observations()
 	for i := range seen {
 		o := &seen[i]
-		if !o.entersGateway() || slices.ContainsFunc(seen[i+1:], func(later Observation) bool {
-			return later.Asked == RealRequest && later.OK() && later.entersGateway() && later.Step.Door == o.Step.Door && later.Host == o.Host && later.Path == o.Path
-		}) {
+		if !o.entersGateway() || slices.ContainsFunc(seen[i+1:], o.redoneBy) {
+			continue
+		}
+		if v.Flow().Mode == Standard && o.Step.Door == ClusterLocal && o.Outcome != DNSFailed { // that door is the component's own Service
 			continue
 		}
 		m, ok := tell(o)
@@ -142,14 +143,25 @@ func frontRequests(v *View, tell func(o *Observation) (Match, bool)) []Match {
 	return latest(merge(out), 3)
 }
 
+// redoneBy says whether a later request asked for the same and was answered well.
+func (o *Observation) redoneBy(later Observation) bool {
+	return later.Asked == RealRequest && later.OK() && later.entersGateway() && later.Step.Door == o.Step.Door && later.Host == o.Host &&
+		(later.Path == o.Path || o.Asked == Knock)
+}
+
 // sawStatus quotes the status of an answer.
 func sawStatus(o *Observation) []Evidence {
 	return []Evidence{RequestEvidence(o, "status", text(float64(o.Status)))}
 }
 
-// sawBody quotes the body of an answer.
+// wording is what an answer says: its body, or for gRPC the message, into which Envoy puts what it would write as a body.
+func (o *Observation) wording() string {
+	return cmp.Or(strings.TrimSpace(o.Body), o.Header["grpc-message"])
+}
+
+// sawBody quotes what an answer says.
 func sawBody(o *Observation) []Evidence {
-	return []Evidence{RequestEvidence(o, "body", strings.TrimSpace(o.Body))}
+	return []Evidence{RequestEvidence(o, "body", o.wording())}
 }
 
 // accessLines finds access log lines of requests to the service, or to a host that a request of ours bore. A match without a step lies at the
@@ -203,8 +215,9 @@ func toLocalGateway(v *View, cluster string) bool {
 		return true
 	}
 	for _, d := range v.Flow().Doors {
-		if d.Door == ClusterLocal && d.Gateway.Name == name && strings.HasPrefix(rest, d.Gateway.Namespace) && v.Flow().Mode != Standard {
-			return name != ""
+		same := name != "" && d.Gateway.Name == name && strings.HasPrefix(rest, d.Gateway.Namespace+".")
+		if d.Door == ClusterLocal && same && d.Gateway.Namespace != v.Ref().Namespace { // a Service beside the model is no gateway
+			return true
 		}
 	}
 	return false
