@@ -2,6 +2,7 @@
 package read
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -61,8 +62,26 @@ func (c *Cluster) First(ctx context.Context, ref hops.Ref) (hops.Snapshot, error
 		side(ctx, owned, c.owned(ref, oldOwnerLabel))
 	}
 	all.add(owned)
+	side(rest, all, c.apiGateways(ref, all))
 	c.remember(all)
 	return all.snapshot(), c.explain(ctx, ref, failed)
+}
+
+// apiGateways reads the Gateways that the HTTPRoute of a service in Standard mode names: only they tell which Service stands for the gateway. Other
+// services need no such read.
+func (c *Cluster) apiGateways(ref hops.Ref, b *basket) []job {
+	var jobs []job
+	for i := range b.snap.Objects {
+		o := &b.snap.Objects[i]
+		if o.Source != hops.HTTPRoutes || o.Name != ref.Name {
+			continue
+		}
+		for _, parent := range o.List("spec", "parentRefs") {
+			ns := (&hops.Object{Tree: parent}).Str("namespace")
+			jobs = append(jobs, c.whole(hops.APIGateways, cmp.Or(ns, ref.Namespace), query{}))
+		}
+	}
+	return jobs[:min(len(jobs), 3)] // a route with more parents is nobody's
 }
 
 // owned are the lists of what belongs to the service by label.

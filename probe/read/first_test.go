@@ -389,3 +389,24 @@ func TestNearest(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// The HTTPRoute of a service in Standard mode names its Gateway: that one is read too, by whoever may.
+func TestFirstReadsTheGatewayOfTheRoute(t *testing.T) {
+	meta := func(ns, name string) map[string]any { return map[string]any{"namespace": ns, "name": name} }
+	route := map[string]any{"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": meta(ref.Namespace, ref.Name),
+		"spec": map[string]any{"parentRefs": []any{map[string]any{"name": "edge", "namespace": "kserve"}}}}
+	gateway := map[string]any{"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": meta("kserve", "edge")}
+	a := newAPI(append(service(t), route, gateway)...)
+	s, err := a.start(t, Options{}).First(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(s.Objects, func(o hops.Object) bool { return o.Source == hops.APIGateways && o.Name == "edge" }) {
+		t.Errorf("the Gateway was not read; asked for\n%s", strings.Join(a.paths, "\n"))
+	}
+	a.refuse = []string{"gateways.gateway.networking.k8s.io"}
+	s, err = a.start(t, Options{}).First(t.Context(), ref)
+	if err != nil || !slices.ContainsFunc(s.Gaps, func(g hops.Gap) bool { return g.Source == hops.APIGateways }) {
+		t.Errorf("forbidden: %v, gaps %+v", err, s.Gaps)
+	}
+}

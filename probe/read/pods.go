@@ -130,7 +130,8 @@ func external(service *hops.Object, t hops.Target) (hops.Target, bool) {
 // (discovery.k8s.io/v1, EndpointPort); its number is the pod's.
 func addresses(service *hops.Object, list []hops.Object, t hops.Target) ([]dial.PodAddress, error) {
 	name, known := portName(service, t.Port)
-	if service != nil && !known {
+	headless := service.Str("spec", "clusterIP") == "None" // its name leads to the pods, so the port that is asked for is theirs
+	if service != nil && !known && !headless {
 		return nil, &noPodsError{fmt.Sprintf("service %s/%s has no port %d; it has %s", t.Namespace, t.Name, t.Port, portsOf(service))}
 	}
 	var out []dial.PodAddress

@@ -25,6 +25,8 @@ func TestPods(t *testing.T) {
 			"[{istio-system ingress-a 10.0.0.1 8081 true}]"},
 		{"no such port", func(*api) {}, hops.Target{Kind: "service", Namespace: "istio-system", Name: "istio-ingressgateway", Port: 443},
 			"service istio-system/istio-ingressgateway has no port 443; it has 15021, 80"},
+		{"headless, by the pods' port", func(a *api) { headless(a, "istio-ingressgateway") },
+			hops.Target{Kind: "service", Namespace: "istio-system", Name: "istio-ingressgateway", Port: 8080}, "[{istio-system ingress-a 10.0.0.1 8080 true}"},
 		{"no such service", func(*api) {}, hops.Target{Kind: "service", Namespace: "istio-system", Name: "nobody", Port: 80},
 			"service istio-system/nobody does not exist"},
 		{"services forbidden, endpoints tell", func(a *api) { a.refuse = []string{"services"} },
@@ -54,6 +56,15 @@ func TestPods(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, tc.want)
 			}
 		})
+	}
+}
+
+// headless takes the address of a Service away.
+func headless(a *api, name string) {
+	for _, tree := range a.objects {
+		if o := (&hops.Object{Tree: tree}); o.Str("kind") == "Service" && o.Str("metadata", "name") == name {
+			tree["spec"].(map[string]any)["clusterIP"] = "None"
+		}
 	}
 }
 
