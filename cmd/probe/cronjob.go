@@ -2,12 +2,14 @@
 package main
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"probe/probe"
 	"probe/probe/agent"
 )
 
@@ -15,19 +17,22 @@ import (
 type cronFlags struct {
 	job   agent.CronJob
 	probe oneShot
+	all   bool
 }
 
 func newCronJob(s streams) *cobra.Command {
 	var f cronFlags
 	cmd := &cobra.Command{
-		Use:   "cronjob --isvc NAME -n NAMESPACE",
-		Short: "Print a CronJob that probes a service on a schedule, with the least rights",
-		Long: `Print a CronJob that probes a service on a schedule, for ` + "`kubectl apply -f -`" + `: with a ServiceAccount and the least rights that it needs.
+		Use:   "cronjob --isvc NAME|--all|--selector LABELS -n NAMESPACE",
+		Short: "Print a CronJob that probes services on a schedule, with the least rights",
+		Long: `Print a CronJob that probes a service, or many, on a schedule, for ` + "`kubectl apply -f -`" + `: with a ServiceAccount and the least rights that it needs.
 The Job's exit code, the last line of its log and its termination message carry the verdict. Without --wake it never sends a real request to a
 service that may scale to zero, so that it does not keep it up. Without --system and --cluster the rules that look outside the namespace are
 listed as not checked in each run.`,
 		Example: `  probe cronjob --isvc sklearn-iris -n models --image registry.example.com/probe:v1 \
-    --otlp-endpoint http://collector.observability:4317 | kubectl apply -f -`,
+    --otlp-endpoint http://collector.observability:4317 | kubectl apply -f -
+  probe cronjob --all -n models --schedule '*/10 * * * *'   # every service of the namespace, in one job
+  probe cronjob -A -l team=fraud -n canaries                # those of all namespaces with a label; the job runs in canaries`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if err := f.fill(s); err != nil {
@@ -38,9 +43,12 @@ listed as not checked in each run.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.probe.isvc, "isvc", "", "name of the InferenceService")
-	flags.StringVarP(&f.job.Namespace, "namespace", "n", "", "its namespace, where the CronJob runs too")
+	flags.BoolVar(&f.all, "all", false, "all services of the namespace, in one job")
+	flags.StringVarP(&f.probe.selector, "selector", "l", "", "the services with these labels, in one job")
+	flags.BoolVarP(&f.probe.all, "all-namespaces", "A", false, "the services of all namespaces, in one job")
+	flags.StringVarP(&f.job.Namespace, "namespace", "n", "", "namespace of the services, where the CronJob runs too")
 	flags.StringVar(&f.job.Schedule, "schedule", "*/5 * * * *", "when to probe: minute, hour, day of month, month, day of week")
-	flags.StringVar(&f.job.Name, "name", "", "name of the CronJob, the ServiceAccount and the roles (default: probe-NAME)")
+	flags.StringVar(&f.job.Name, "name", "", "name of the CronJob, the ServiceAccount and the roles (default: probe-NAME, or probe)")
 	flags.StringVar(&f.job.Image, "image", "probe:"+version, "image of this program, which `make image` builds")
 	flags.BoolVar(&f.job.System, "system", false, "also read the system namespaces: gateways, activator, controllers, configuration")
 	flags.BoolVar(&f.job.Cluster, "cluster", false, "also read cluster-wide objects: webhooks, nodes, runtimes (implies --system)")
@@ -59,21 +67,11 @@ func (f *cronFlags) fill(s streams) error {
 		return usage("which namespace? Give -n NAMESPACE")
 	}
 	f.probe.output, f.probe.via = "text", "auto"
-	opts, err := f.probe.options(s)
+	which, timeout, err := f.services(s)
 	if err != nil {
 		return err
 	}
-	if f.job.Name == "" {
-		f.job.Name = "probe-" + f.probe.isvc
-	}
-	if opts.RequestTimeout == 0 {
-		opts.RequestTimeout = 10 * time.Second
-		if opts.Wake {
-			opts.RequestTimeout = 5 * time.Minute
-		}
-	}
-	f.job.Deadline = opts.RequestTimeout + 50*time.Second
-	f.job.Args = f.args(opts.RequestTimeout)
+	f.job.Args = append(which, f.args(timeout)...)
 	if f.job.Env, err = f.probe.export.variables(); err != nil {
 		return err
 	}
@@ -83,9 +81,49 @@ func (f *cronFlags) fill(s streams) error {
 	return nil
 }
 
-// args are those of the probe in the container; what is not given stays at the probe's own default.
+// services says, as arguments, which services are meant, and how long one request may take. It settles what depends on their number.
+func (f *cronFlags) services(s streams) (args []string, timeout time.Duration, err error) {
+	var opts probe.Options
+	f.job.Many = f.all || f.probe.all || f.probe.selector != ""
+	f.job.Everywhere = f.probe.all
+	switch {
+	case !f.job.Many && f.probe.isvc == "":
+		return nil, 0, usage("which services? Give --isvc NAME, or --all, or --selector LABELS; `kubectl get inferenceservices` lists them")
+	case !f.job.Many:
+		args, f.job.Name = []string{"--isvc=" + f.probe.isvc}, cmp.Or(f.job.Name, "probe-"+f.probe.isvc)
+		opts, err = f.probe.options(s)
+	case f.probe.isvc != "":
+		return nil, 0, usage("--isvc names one service, --all, -A and -l choose many: give one or the other")
+	default:
+		if !f.probe.all {
+			f.probe.overrides.Context.Namespace = f.job.Namespace
+		}
+		var sweep probe.SweepOptions
+		sweep, err = f.probe.sweepOptions(s)
+		opts, f.job.Name = sweep.Options, cmp.Or(f.job.Name, "probe")
+	}
+	if f.probe.all {
+		args = append(args, "--all-namespaces")
+	} else {
+		args = append(args, "--namespace="+f.job.Namespace)
+	}
+	if f.probe.selector != "" {
+		args = append(args, "--selector="+f.probe.selector)
+	}
+	timeout = opts.RequestTimeout
+	if timeout == 0 && opts.Wake {
+		timeout = 5 * time.Minute
+	}
+	timeout = cmp.Or(timeout, 10*time.Second)
+	if f.job.Deadline = timeout + 50*time.Second; f.job.Many {
+		f.job.Deadline = max(f.job.Deadline, 5*time.Minute)
+	}
+	return args, timeout, err
+}
+
+// args are those of the probe in the container beside the services; what is not given stays at the probe's own default.
 func (f *cronFlags) args(timeout time.Duration) []string {
-	args := []string{"--isvc=" + f.probe.isvc, "--namespace=" + f.job.Namespace, "--timeout=" + timeout.String(), "--deadline=" + f.job.Deadline.String()}
+	args := []string{"--timeout=" + timeout.String(), "--deadline=" + f.job.Deadline.String()}
 	if f.probe.gateway != "both" {
 		args = append(args, "--gateway="+f.probe.gateway)
 	}

@@ -3,21 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"probe/hops"
+	"probe/probe"
 	"probe/scenarios/inproc"
 )
-
-// updating says whether golden files are to be rewritten: the flag -update, which another file of this package's tests declares.
-func updating() bool {
-	f := flag.Lookup("update")
-	return f != nil && f.Value.String() == "true"
-}
 
 // cronjob runs `probe cronjob` in this process.
 func cronjob(args ...string) (code int, stdout, stderr string) {
@@ -30,6 +26,8 @@ func TestCronJobCommand(t *testing.T) {
 	for name, args := range map[string][]string{
 		"one":  {"--isvc", "iris", "-n", "models", "--image", "registry.example.com/probe:v1", "--otlp-endpoint", "collector:4317", "--otlp-insecure"},
 		"wake": {"--isvc", "iris", "-n", "models", "--image", "probe:v1", "--wake", "--strict", "--gateway", "outside", "--path", "/v1/models/iris?x=1", "--otlp-phase-spans", "--schedule", "@hourly", "--system"},
+		"many": {"--selector", "team in (fraud,risk)", "-A", "-n", "canaries", "--image", "probe:v1", "--timeout", "3s"},
+		"all":  {"--all", "-n", "models", "--image", "probe:v1"},
 	} {
 		code, got, errs := cronjob(args...)
 		if code != 0 || errs != "" {
@@ -37,7 +35,7 @@ func TestCronJobCommand(t *testing.T) {
 		}
 		got = got[strings.LastIndex(got, "---\n")+4:] // the CronJob; the rights before it change with the rules
 		file := filepath.Join("testdata", "cronjob-"+name+".golden.yaml")
-		if updating() {
+		if *update {
 			if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -54,7 +52,12 @@ func TestCronJobBadInput(t *testing.T) {
 		args       []string
 	}{
 		{"no namespace", "which namespace? Give -n NAMESPACE", []string{"--isvc", "iris"}},
-		{"no service", "which service? Give --isvc NAME", []string{"-n", "models"}},
+		{"no service", "which services? Give --isvc NAME, or --all, or --selector LABELS", []string{"-n", "models"}},
+		{"one and all", "--isvc names one service", []string{"-n", "models", "--isvc", "iris", "--all"}},
+		{"one and some", "--isvc names one service", []string{"-n", "models", "--isvc", "iris", "-l", "a=b"}},
+		{"a bad selector", `--selector "a in b": `, []string{"-n", "models", "-l", "a in b"}},
+		{"a path for all", "--path is for one service", []string{"-n", "models", "--all", "--path", "/v1"}},
+		{"waking all", "--wake is for one service", []string{"-n", "models", "--all", "--wake"}},
 		{"a bad schedule", `schedule "5 minutes": expected exactly 5 fields, found 2`, []string{"-n", "models", "--isvc", "iris", "--schedule", "5 minutes"}},
 		{"a bad path", "a path starts with /", []string{"-n", "models", "--isvc", "iris", "--path", "v1"}},
 		{"a bad gateway", `--gateway "north"`, []string{"-n", "models", "--isvc", "iris", "--gateway", "north"}},
@@ -76,18 +79,67 @@ func TestCronJobBadInput(t *testing.T) {
 
 // What a CronJob passes to the probe must be what the probe takes.
 func TestCronJobArgumentsAreTheProbes(t *testing.T) {
-	var f cronFlags
-	f.probe = oneShot{isvc: "iris", gateway: "outside", path: "/v1", wake: true, strict: true, export: exportFlags{phases: true}}
-	f.job.Namespace, f.job.Schedule, f.job.Image = "models", "@hourly", "probe:v1"
-	if err := f.fill(streams{}); err != nil {
+	for name, c := range map[string]struct {
+		of    oneShot
+		all   bool
+		sweep bool
+	}{
+		"one":        {of: oneShot{isvc: "iris", gateway: "outside", path: "/v1", wake: true, strict: true, export: exportFlags{phases: true}}},
+		"a selector": {of: oneShot{selector: "team in (fraud,risk)", gateway: "both"}, sweep: true},
+		"all":        {of: oneShot{gateway: "both"}, all: true, sweep: true},
+		"everywhere": {of: oneShot{all: true, gateway: "cluster-local"}, sweep: true},
+	} {
+		f := cronFlags{probe: c.of, all: c.all}
+		f.job.Namespace, f.job.Schedule, f.job.Image = "models", "@hourly", "probe:v1"
+		if err := f.fill(streams{}); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var got oneShot
+		flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
+		got.flags(flags)
+		if err := flags.Parse(f.job.Args); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got.sweeping() != c.sweep || got.isvc != c.of.isvc || got.selector != c.of.selector || got.path != c.of.path || got.gateway != c.of.gateway ||
+			got.spare == c.of.wake || got.strict != c.of.strict || (got.overrides.Context.Namespace == "models") == c.of.all {
+			t.Errorf("%s: %q is read as %+v", name, f.job.Args, got)
+		}
+		check := func(s streams) error { _, err := got.options(s); return err }
+		if c.sweep {
+			check = func(s streams) error { _, err := got.sweepOptions(s); return err }
+		}
+		if err := check(streams{}); err != nil {
+			t.Errorf("%s: the probe refuses %q: %v", name, f.job.Args, err)
+		}
+	}
+}
+
+// The message of a sweep begins with the line that the log ends in, and names what is not OK.
+func TestEndingOfASweep(t *testing.T) {
+	var swept probe.Swept
+	for _, d := range inproc.Demos() {
+		done, err := runDemo(t.Context(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		swept.Runs = append(swept.Runs, &done)
+	}
+	file := filepath.Join(t.TempDir(), "termination-log")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	root := newRoot(streams{})
-	if err := root.Flags().Parse(f.job.Args); err != nil {
+	var out, errs bytes.Buffer
+	o := oneShot{output: "text", ending: file}
+	if err := o.printSweep(streams{out: &out, err: &errs, env: func(string) string { return "" }}, &swept, []string{"Warning: no collector", "2 services in 1s: 1 Failed, 1 OK"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := root.Flags().Lookup("path").Value.String(); got != "/v1" {
-		t.Errorf("path %q", got)
+	if errs.Len() > 0 || !strings.HasSuffix(out.String(), "\n2 services in 1s: 1 Failed, 1 OK\n") {
+		t.Errorf("stdout %q, stderr %q", &out, &errs)
+	}
+	message, _ := os.ReadFile(file)
+	lines := strings.Split(string(message), "\n")
+	if len(lines) != 3 || lines[0] != "2 services in 1s: 1 Failed, 1 OK" || !strings.HasPrefix(lines[1], "Failed  ") || lines[2] != "Warning: no collector" {
+		t.Errorf("message %q", message)
 	}
 }
 

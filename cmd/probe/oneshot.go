@@ -84,7 +84,7 @@ func (o *oneShot) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.trace, "trace", false, "print the trace as a waterfall")
 	f.BoolVar(&o.strict, "strict", false, "exit with 4 when the service is degraded")
 	f.StringVar(&o.save, "save", "", "directory to save a capture in, for `probe explain`")
-	f.StringVar(&o.ending, "termination-log", "", "file to write the verdict to in one line, when it exists; the text output ends in that line too")
+	f.StringVar(&o.ending, "termination-log", "", "file to write the verdict to in short, when it exists; the text output ends in it too")
 	o.export.flags(f)
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "path to the kubeconfig file")
 	kubectl := pflag.NewFlagSet("kubectl", pflag.ContinueOnError)

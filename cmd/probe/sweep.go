@@ -144,8 +144,13 @@ func (o *oneShot) printSweep(s streams, swept *probe.Swept, notes []string) erro
 			return err
 		}
 	}
+	o.endSweep(s, swept, notes)
+	to := s.err
+	if o.ending != "" {
+		to = s.out // in a pod's log two streams may change places, and the last line is looked at
+	}
 	for _, n := range notes {
-		fmt.Fprintln(s.err, n)
+		fmt.Fprintln(to, n)
 	}
 	return nil
 }

@@ -17,12 +17,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// CronJob is a probe on a schedule, in the namespace of its service.
+// CronJob is a probe on a schedule.
 type CronJob struct {
 	Rights
 	Schedule string // five fields, or a macro such as @hourly; in the time zone of the cluster's controllers
 	Image    string
 	Args     []string // of the probe: which service, and how
+	Many     bool     // services in one job: it reads and keeps more
 	Env      map[string]string
 	Deadline time.Duration // of one run of the probe
 }
@@ -104,13 +105,17 @@ func (c CronJob) pod() corev1.PodTemplateSpec {
 }
 
 func (c CronJob) container() corev1.Container {
+	request, limit := "48Mi", "256Mi"
+	if c.Many {
+		request, limit = "128Mi", "1Gi"
+	}
 	return corev1.Container{Name: "probe", Image: c.Image, ImagePullPolicy: corev1.PullIfNotPresent, Env: environment(c.Env),
 		Args: append(c.Args[:len(c.Args):len(c.Args)], "--termination-log="+corev1.TerminationMessagePathDefault),
 		// What fails before the probe can write its own message is in the log.
 		TerminationMessagePath: corev1.TerminationMessagePathDefault, TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		Resources: corev1.ResourceRequirements{
-			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("48Mi")},
-			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")}},
+			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse(request)},
+			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(limit)}},
 		SecurityContext: &corev1.SecurityContext{AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
 			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}}}
 }

@@ -17,13 +17,14 @@ import (
 // systemNamespaces are where gateways, Knative, KServe and Istio live when nobody says otherwise.
 var systemNamespaces = [...]string{"istio-system", "knative-serving", "kserve"}
 
-// Rights say how far a probe of the services in one namespace may see.
+// Rights say how far a probe may see.
 type Rights struct {
-	Namespace string // of the services, and of the account
-	Name      string // of the account and of the roles
-	System    bool   // also the system namespaces: gateways, activator, controllers, configuration
-	Cluster   bool   // also cluster-wide objects: webhooks, nodes, runtimes; implies System
-	Outside   bool   // also forward ports, for a probe that runs outside the cluster
+	Namespace  string // of the account, and of the services
+	Name       string // of the account and of the roles
+	Everywhere bool   // the services of all namespaces
+	System     bool   // also the system namespaces: gateways, activator, controllers, configuration
+	Cluster    bool   // also cluster-wide objects: webhooks, nodes, runtimes; implies System
+	Outside    bool   // also forward ports, for a probe that runs outside the cluster
 }
 
 // needs are the sources that the rules read, and those of the path itself.
@@ -41,16 +42,25 @@ func (r Rights) Objects() []any {
 	account := &corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.Name}}
 	out := []any{account}
 	own := read.Merge(read.Rules(needs(), hops.ScopeNamespace), read.DialRules(r.Outside))
-	out = append(out, read.Role(r.Namespace, r.Name, own), r.binding(r.Namespace))
+	if !r.Everywhere {
+		out = append(out, read.Role(r.Namespace, r.Name, own), r.binding(r.Namespace))
+	}
 	if r.System || r.Cluster {
 		for _, ns := range systemNamespaces {
 			rules := read.Merge(read.Rules(needs(), hops.ScopeSystem), read.DialRules(r.Outside))
 			out = append(out, read.Role(ns, r.Name, rules), r.binding(ns))
 		}
 	}
+	var wide []rbacv1.PolicyRule
 	if r.Cluster {
+		wide = read.Rules(needs(), hops.ScopeCluster)
+	}
+	if r.Everywhere {
+		wide = read.Merge(wide, own, read.SweepRules())
+	}
+	if len(wide) > 0 {
 		name := r.Name + "-" + r.Namespace
-		out = append(out, read.ClusterRole(name, read.Rules(needs(), hops.ScopeCluster)), &rbacv1.ClusterRoleBinding{
+		out = append(out, read.ClusterRole(name, wide), &rbacv1.ClusterRoleBinding{
 			TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRoleBinding"}, ObjectMeta: metav1.ObjectMeta{Name: name},
 			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}, Subjects: r.subjects()})
 	}

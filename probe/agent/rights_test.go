@@ -1,20 +1,40 @@
 package agent
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+
+	"probe/probe/read"
 )
 
 func TestRightsGolden(t *testing.T) {
 	golden(t, "rights.golden.yaml", manifests(t, Rights{Namespace: "models", Name: "probe", Cluster: true, Outside: true}.Objects()))
+	golden(t, "rights-everywhere.golden.yaml", manifests(t, Rights{Namespace: "models", Name: "probe", Everywhere: true}.Objects()))
+}
+
+// The services of all namespaces are listed and read with one ClusterRole, which holds what the Role of one namespace would, and no more unless asked.
+func TestRightsEverywhere(t *testing.T) {
+	one := Rights{Namespace: "models", Name: "probe"}.Objects()[1].(*rbacv1.Role).Rules
+	all := Rights{Namespace: "models", Name: "probe", Everywhere: true}.Objects()[1].(*rbacv1.ClusterRole).Rules
+	if want := read.Merge(one, read.SweepRules()); !reflect.DeepEqual(all, want) {
+		t.Errorf("got %+v, want %+v", all, want)
+	}
+	more := Rights{Namespace: "models", Name: "probe", Everywhere: true, Cluster: true}.Objects()
+	role := more[len(more)-2].(*rbacv1.ClusterRole).Rules
+	webhooks := func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, "mutatingwebhookconfigurations") }
+	if !slices.ContainsFunc(role, webhooks) || slices.ContainsFunc(all, webhooks) {
+		t.Errorf("webhooks are for Cluster alone: %+v and %+v", role, all)
+	}
 }
 
 // A probe reads, and reads no Secret; from outside it also opens port-forwards.
 func TestRightsOnlyRead(t *testing.T) {
-	for _, r := range []Rights{{Namespace: "models", Name: "probe"}, {Namespace: "models", Name: "probe", Cluster: true, Outside: true}} {
+	for _, r := range []Rights{{Namespace: "models", Name: "probe"}, {Namespace: "models", Name: "probe", Cluster: true, Outside: true},
+		{Namespace: "models", Name: "probe", Everywhere: true}} {
 		roles := 0
 		for _, o := range r.Objects() {
 			var rules []rbacv1.PolicyRule
