@@ -28,7 +28,7 @@ func readinessRules() []Rule {
 			Explains: append([]string{"readiness-probe-failing"}, neverReady...),
 			Match: FirstOf(
 				otherPort,
-				OnAnswer(QueueProxy, portRefused),
+				refusedAnswers,
 				OnLine(QueueProxy, ClientLog, "", refusedHere),
 				unreadyLines("queue-proxy|agent", refusedHere),
 				refusedProbes,
@@ -312,6 +312,32 @@ func portRefused(v *View, o *Observation) (field, value string, ok bool) {
 		return "body", body, true
 	}
 	return "outcome", string(o.Outcome), o.Step.Hop == Container && o.Outcome == Refused && !answers(v)
+}
+
+// refusedAnswers are those of portRefused. A container that has just been started does not listen yet, and one that loads a large model may need
+// minutes to: until its start is overdue, a closed port is a guess.
+func refusedAnswers(v *View) []Match {
+	revisions, deployments := v.Objects(Revisions), v.Objects(Deployments)
+	var out []Match
+	for _, m := range OnAnswer(QueueProxy, portRefused)(v) {
+		young, early := false, false
+		for _, p := range v.Pods() {
+			for _, c := range p.Containers {
+				if c.IsModel() && !c.Running.IsZero() && !p.Ready && (m.Step.Revision == "" || p.Revision == m.Step.Revision) {
+					young = young || !v.past(c.Running, portGrace)
+					early = early || !overdue(v, p, revisions, deployments)
+				}
+			}
+		}
+		switch {
+		case young:
+			continue
+		case early:
+			m.Confidence = Possible
+		}
+		out = append(out, m)
+	}
+	return out
 }
 
 // unreadyLines finds log lines of pods that are not ready, or not known. A pod that is ready now said it while it started.
