@@ -47,7 +47,7 @@ func (r *Runner) leftovers(ctx context.Context, k *kube) error {
 			continue
 		}
 		r.say("%s: cleaning up what an earlier drill left, %d changes to undo", name, len(s.changes))
-		ctx, cancel := context.WithTimeout(ctx, cleanUpWithin)
+		ctx, cancel := context.WithTimeout(ctx, r.pace().cleanUp)
 		errs = append(errs, s.close(ctx))
 		cancel()
 	}

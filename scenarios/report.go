@@ -75,10 +75,15 @@ type (
 		DetectedSeconds *float64 `json:"detectedSeconds"`
 	}
 	jsonLook struct {
-		Name     string   `json:"name"`
-		Expected Expect   `json:"expected"`
-		Got      jsonGot  `json:"got"`
-		Why      []string `json:"why,omitempty"`
+		Name     string     `json:"name"`
+		Expected Expect     `json:"expected"`
+		Got      jsonGot    `json:"got"`
+		Why      []string   `json:"why,omitempty"`
+		Seen     []jsonSeen `json:"seen,omitempty"`
+	}
+	jsonSeen struct {
+		AfterSeconds float64 `json:"afterSeconds"`
+		Verdict      string  `json:"verdict"`
 	}
 	jsonGot struct {
 		State   hops.State `json:"state"`
@@ -114,7 +119,11 @@ func jsonOf(r *Result) jsonResult {
 	for i := range r.Looks {
 		l := &r.Looks[i]
 		v := &l.Run.Verdict
-		out.Looks = append(out.Looks, jsonLook{Name: l.Name, Expected: l.Expect, Why: redacted(l.Why), Got: jsonGot{State: v.State, Hop: v.Step.Hop,
+		var seen []jsonSeen
+		for _, s := range l.Seen {
+			seen = append(seen, jsonSeen{AfterSeconds: s.After.Seconds(), Verdict: s.Verdict})
+		}
+		out.Looks = append(out.Looks, jsonLook{Seen: seen, Name: l.Name, Expected: l.Expect, Why: redacted(l.Why), Got: jsonGot{State: v.State, Hop: v.Step.Hop,
 			ID: l.Expect.first(v), Asleep: v.Asleep, Status: outsideStatus(&l.Run), Summary: redact.String(v.Summary)}})
 	}
 	return out

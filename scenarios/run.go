@@ -44,6 +44,15 @@ type Look struct {
 	// Run is the last one of that moment.
 	Run hops.Run
 	Why []string
+	// Seen are the verdicts that came, one after the other.
+	Seen []Seen
+}
+
+// Seen is a verdict that differs from the one before.
+type Seen struct {
+	After   time.Duration // since the look began
+	Verdict string
+	Run     hops.Run
 }
 
 // The looks of a scenario.
@@ -216,11 +225,12 @@ func (r *Runner) ok(ctx context.Context, ref hops.Ref, within time.Duration) err
 func (a *attempt) look(ctx context.Context, name string, e Expect, within time.Duration, times int) error {
 	a.res.Looks = append(a.res.Looks, Look{Name: name, Expect: e})
 	l := &a.res.Looks[len(a.res.Looks)-1]
-	good := 0
-	for end := a.Now().Add(within); ; {
+	good, began := 0, a.Now()
+	for end := began.Add(within); ; {
 		run, err := a.Probe(ctx, a.options())
 		if err == nil && ctx.Err() == nil {
 			l.Run, l.Why = run, e.compare(&run)
+			a.seen(l, a.Now().Sub(began))
 			if len(l.Why) == 0 {
 				good++
 			} else if good > 0 {
@@ -237,6 +247,16 @@ func (a *attempt) look(ctx context.Context, name string, e Expect, within time.D
 	}
 }
 
+// seen notes a verdict that differs from the one before.
+func (a *attempt) seen(l *Look, after time.Duration) {
+	v := &l.Run.Verdict
+	words := verdictWords(v, &Expect{ID: "any"})
+	if len(l.Seen) == 0 || l.Seen[len(l.Seen)-1].Verdict != words {
+		l.Seen = append(l.Seen, Seen{After: after, Verdict: words, Run: l.Run})
+		a.say("%s: %s +%s %s", a.s.Name, l.Name, after.Round(time.Second), words)
+	}
+}
+
 // undo puts back what was changed outside and starts to delete the namespace. What fails there is in the list.
 func (a *attempt) undo(ctx context.Context, status *Status) []string {
 	if a.dead.Load() {
@@ -244,7 +264,7 @@ func (a *attempt) undo(ctx context.Context, status *Status) []string {
 		a.space.stop()
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.pace().cleanUp)
 	err := a.space.undo(ctx)
 	a.closing.Go(func() {
 		defer cancel()

@@ -122,6 +122,18 @@ type Expect struct {
 // Healthy says whether the scenario guards against false alarms.
 func (s *Scenario) Healthy() bool { return s.Mode == "" }
 
+// looks are the verdicts that are expected, by the name of the look.
+func (s *Scenario) looks() map[string]Expect {
+	out := map[string]Expect{LookMain: s.Expect}
+	if s.Starting != nil {
+		out[LookStarting] = *s.Starting
+	}
+	if s.Later != nil {
+		out[LookLater] = s.Later.Expect
+	}
+	return out
+}
+
 // within is the longest that a scenario may take, with its base and its cleaning up.
 func (s *Scenario) within() time.Duration {
 	most := readyWithin + cleanUpWithin + s.Settle.Duration

@@ -41,13 +41,13 @@ type Runner struct {
 }
 
 // paces are the runner's waits.
-type paces struct{ look, alive, answer time.Duration }
+type paces struct{ look, alive, answer, cleanUp time.Duration }
 
 func (r *Runner) pace() paces {
 	if r.quick {
-		return paces{look: time.Millisecond, alive: 50 * time.Millisecond, answer: time.Millisecond}
+		return paces{look: time.Millisecond, alive: 50 * time.Millisecond, answer: time.Millisecond, cleanUp: 3 * time.Second}
 	}
-	return paces{look: 3 * time.Second, alive: 2*aliveEvery + 5*time.Second, answer: 5 * time.Second}
+	return paces{look: 3 * time.Second, alive: 2*aliveEvery + 5*time.Second, answer: 5 * time.Second, cleanUp: cleanUpWithin}
 }
 
 func (r *Runner) say(format string, args ...any) {
@@ -254,7 +254,7 @@ func (s *suite) openBase(ctx context.Context) (closeBase func(), err error) {
 			sp.stop()
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWithin)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.pace().cleanUp)
 		defer cancel()
 		s.leave(sp.close(ctx))
 	}
