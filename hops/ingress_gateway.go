@@ -264,7 +264,8 @@ func noAddress(v *View) []Match {
 	svc := gatewayService(v, Outside)
 	pending := svc.Str("row", "EXTERNAL-IP") == "<pending>"
 	waits := svc.Str("spec", "type") == "LoadBalancer" && !svc.Partial && len(svc.List("status", "loadBalancer", "ingress")) == 0 && v.past(svc.Created(), routeGrace)
-	if svc == nil || !pending && !waits || worksBy(v, Outside) {
+	answered := slices.ContainsFunc(v.Observations(), func(o Observation) bool { return o.AtDoor(Outside) && o.Outcome == Answered })
+	if svc == nil || !pending && !waits || answered {
 		return nil
 	}
 	value, path := "LoadBalancer", []string{"spec", "type"}
