@@ -102,6 +102,8 @@ func (g *Graph) Services() []Ref {
 type GraphFault struct {
 	Step GraphStep `json:"step"`
 	Why  string    `json:"why"`
+	// Missing says that the service does not exist. One that is not ready may answer all the same, from an older revision.
+	Missing bool `json:"missing,omitempty"`
 }
 
 // Check looks the graph's services up in the snapshot: which steps lead to a service that is missing or not ready. A missing service counts only
@@ -117,12 +119,13 @@ func (g *Graph) Check(s *Snapshot) (faults []GraphFault, unknown []string) {
 		})
 		switch {
 		case at < 0 && full:
-			faults = append(faults, GraphFault{step, "inferenceservice " + step.Service + " does not exist"})
+			faults = append(faults, GraphFault{Step: step, Why: "inferenceservice " + step.Service + " does not exist", Missing: true})
 		case at < 0:
 			unknown = append(unknown, fmt.Sprintf("%s: inferenceservice %s was not read", step, step.Service))
 		case !s.Objects[at].Ready():
 			c, _ := s.Objects[at].Condition("Ready")
-			faults = append(faults, GraphFault{step, strings.TrimSpace(fmt.Sprintf("inferenceservice %s is not ready: %s", step.Service, cmp.Or(strings.TrimSpace(c.Reason+" "+c.Message), "it has no status yet")))})
+			why := cmp.Or(strings.TrimSpace(c.Reason+" "+c.Message), "it has no status yet")
+			faults = append(faults, GraphFault{Step: step, Why: fmt.Sprintf("inferenceservice %s is not ready: %s", step.Service, why)})
 		}
 	}
 	return faults, unknown

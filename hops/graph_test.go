@@ -60,6 +60,9 @@ func TestGraphCheck(t *testing.T) {
 		var got []string
 		for _, f := range faults {
 			got = append(got, f.Step.String()+": "+f.Why)
+			if f.Missing != (f.Step.Service == "small") {
+				t.Errorf("%s: missing %t", f.Step, f.Missing)
+			}
 		}
 		want, open := []string{"left step 1: inferenceservice big is not ready: RevisionFailed it fell over"}, []string{"left step 2: inferenceservice small was not read"}
 		if full {

@@ -30,6 +30,7 @@ type oneShot struct {
 	isvc       string
 	all        bool
 	selector   string
+	graph      string
 	kubeconfig string
 	overrides  clientcmd.ConfigOverrides
 	via        string
@@ -61,6 +62,7 @@ type oneShot struct {
 func (o *oneShot) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.isvc, "isvc", "", "name of the InferenceService")
 	f.BoolVarP(&o.all, "all-namespaces", "A", false, "probe all InferenceServices of the cluster, a line each; with -n and without --isvc, those of a namespace")
+	f.StringVar(&o.graph, "graph", "", "name of an InferenceGraph: all services that its steps call, a line each")
 	f.StringVarP(&o.selector, "selector", "l", "", "with -A, or -n without --isvc: only the services with these labels")
 	f.StringVar(&o.via, "via", "auto", "how to reach the hops: auto, pod, port-forward, network")
 	f.StringVar(&o.address, "address", "", "HOST:PORT of the ingress gateway's load balancer")

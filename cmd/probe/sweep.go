@@ -27,7 +27,7 @@ const maxSwept = 2000
 
 // sweeping says whether the flags ask for a sweep.
 func (o *oneShot) sweeping() bool {
-	return o.all || o.isvc == "" && o.overrides.Context.Namespace != "" || o.isvc != "" && o.selector != ""
+	return o.graph != "" || o.all || o.isvc == "" && o.overrides.Context.Namespace != "" || o.isvc != "" && o.selector != ""
 }
 
 // sweep probes all services that the flags choose.
@@ -49,6 +49,10 @@ func (o *oneShot) sweep(ctx context.Context, s streams) error {
 	}
 	started := time.Now()
 	services, notes, err := o.choose(ctx, cluster, namespace)
+	lame := 0
+	if err == nil && o.graph != "" {
+		services, notes, lame, err = o.inGraph(ctx, cluster, namespace, services)
+	}
 	if err != nil {
 		return o.cannot(ctx, err)
 	}
@@ -61,6 +65,9 @@ func (o *oneShot) sweep(ctx context.Context, s streams) error {
 	code := report.Worst(swept.Runs, o.strict)
 	if len(swept.Missed) > 0 && (code == report.CodeOK || code == report.CodeDegraded) {
 		code = exitCannot
+	}
+	if lame > 0 {
+		code = report.CodeFailed
 	}
 	if ctx.Err() != nil {
 		code = exitInterrupted
@@ -92,6 +99,9 @@ func (o *oneShot) sweepOptions(s streams) (probe.SweepOptions, error) {
 	var none probe.SweepOptions
 	if o.isvc != "" {
 		return none, usage("--isvc names one service, -A and -l choose many: give one or the other")
+	}
+	if o.graph != "" && (o.all || o.isvc != "" || o.selector != "") {
+		return none, usage("--graph names one InferenceGraph of one namespace: leave --isvc, -A and -l away")
 	}
 	if o.all && o.overrides.Context.Namespace != "" {
 		return none, usage("-A is all namespaces, -n is one: give one or the other")
