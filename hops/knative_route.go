@@ -3,6 +3,7 @@ package hops
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,9 +24,10 @@ func knativeRouteRules() []Rule {
 				Client: "404 with an empty body, flag NR",
 				Logs:   "nothing about this service in the controller's log, or no controller",
 			},
-			Needs:    []Source{KnativeIngresses, Routes, KnativeServices, InferenceServices, SystemDeployments, SystemPods, SystemConfigMaps},
+			Needs: []Source{KnativeIngresses, Routes, KnativeServices, InferenceServices, SystemDeployments, SystemPods, SystemConfigMaps, VirtualServices,
+				Requests},
 			Explains: broken,
-			Match:    controllerDown,
+			Match:    AnyOf(controllerDown, routeGone),
 		},
 		{
 			ID: "ingress-controller-stuck", Hop: KnativeRoute,
@@ -298,4 +300,31 @@ func ingressController(v *View) (up, known bool, why []Evidence) {
 	names := controllerNames(class)
 	up, known, why = systemWorkload(v, names)
 	return up, known && names != nil, why
+}
+
+// routeGone finds a route that was written once and is there no more, while the controller that would write it again is down: every status goes on
+// saying True.
+func routeGone(v *View) []Match {
+	routes, whole := v.Objects(VirtualServices), v.Full(VirtualServices)
+	up, known, why := ingressController(v)
+	var stopped *Observation
+	seen := v.Observations()
+	for i := range seen {
+		if o := &seen[i]; o.Judged() && !o.OK() && o.Status == 404 && Suspect(o) == KnativeRoute {
+			stopped = o
+		}
+	}
+	gone, listed := v.Absent(VirtualServices)
+	if !whole || !listed || !known || up || stopped == nil || v.Flow().Mode != Knative {
+		return nil
+	}
+	var out []Match
+	for _, c := range v.Flow().Components {
+		if slices.ContainsFunc(routes, func(o *Object) bool { return o.Name == c.Service+"-ingress" }) {
+			continue
+		}
+		out = append(out, Match{Step: Step{Hop: KnativeRoute, Component: c.Name}, Summary: "the VirtualService " + c.Service + "-ingress is gone, and the controller that would write it again is down",
+			Evidence: append([]Evidence{RequestEvidence(stopped, "status", "404"), gone}, why...)})
+	}
+	return out
 }

@@ -36,16 +36,16 @@ func initCrashes(v *View) []Match {
 		if !initFails(c) || len(c.Exits()) > 0 && c.Exits()[0].Reason == "OOMKilled" {
 			return "", "", false
 		}
-		for _, e := range c.Exits() {
-			switch {
-			case e.Message != "":
-				return "terminated.message", lastLine(e.Message), true
-			case e.CodeUnknown:
-				return "terminated.reason", e.Reason, true
-			}
-			return "terminated.exitCode", strconv.Itoa(e.Code), true
+		ends := c.Exits()
+		switch {
+		case len(ends) == 0:
+			return "state.waiting.reason", c.Waiting, true
+		case ends[0].Message != "":
+			return "terminated.message", lastLine(ends[0].Message), true
+		case ends[0].CodeUnknown:
+			return "terminated.reason", ends[0].Reason, true
 		}
-		return "state.waiting.reason", c.Waiting, true
+		return "terminated.exitCode", strconv.Itoa(ends[0].Code), true
 	})(v)
 }
 

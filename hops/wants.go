@@ -10,7 +10,7 @@ import (
 // well. Beyond the service's own namespace something is wanted only while a request failed and nothing certain within explains it.
 func Wants(f Facts, rules []Rule) []Source {
 	ix := newIndex(f, f.lastTime())
-	failing := len(failedDoors(ix)) > 0 || !answeredSomewhere(&f)
+	failing := len(failedDoors(ix)) > 0 || !answeredSomewhere(&f) || wayless(&f)
 	if !failing && looksWell(ix) {
 		return nil
 	}
@@ -41,6 +41,16 @@ func explained(f Facts, rules []Rule) bool {
 	for _, c := range Diagnose(f, f.lastTime(), rules).Findings {
 		deep := c.Step.Hop == Pod || c.Step.Hop == StorageInitializer || c.Step.Hop == Container
 		if deep && c.Severity == Error && c.Confidence == Certain && (c.Step.Weight > 0 || c.Step.Revision == "") {
+			return true
+		}
+	}
+	return false
+}
+
+// wayless says whether a front door could not be got at, perhaps because its gateway has no pods.
+func wayless(f *Facts) bool {
+	for _, door := range []Door{Outside, ClusterLocal} {
+		if o := doorAnswer(f.Observations, door); o != nil && o.Outcome == NoWay {
 			return true
 		}
 	}
