@@ -59,7 +59,7 @@ func linkSources() []Source { return []Source{Requests, InferenceServices, Pods,
 
 var (
 	// noName are the words of the C library, Go, Node and gRPC for a name that does not resolve.
-	noName = Re(`(?i)name or service not known|gaierror|nodename nor servname|no address associated with hostname|temporary failure in name resolution|NameResolutionError|failed to resolve|no such host|ENOTFOUND|EAI_AGAIN|DNS resolution failed|name does not resolve`)
+	noName = Re(`(?i)name or service not known|gaierror|nodename nor servname|no address associated with hostname|temporary failure in name resolution|NameResolutionError|failed to resolve|no such host|\bENOTFOUND\b|EAI_AGAIN|DNS resolution failed|name does not resolve`)
 	// unlinked are those of the clients that transformers and explainers use: httpx (KServe), tornado and requests (KFServing), aiohttp, grpcio.
 	unlinked = Re(`\b(ConnectError|ConnectTimeout|ReadTimeout|ReadError|WriteError|RemoteProtocolError|NewConnectionError|MaxRetryError|ClientConnectorError|ClientOSError|ServerDisconnectedError|HTTPTimeoutError|ConnectionRefusedError|HTTPConnectionPool)\b|` +
 		`All connection attempts failed|failed to connect to all addresses|Failed to communicate with upstream|Timed out when communicating with upstream|Cannot connect to host|Server disconnected without sending|\[Errno 111\]|could not find (PredictorConfig|predictor_host)|Could not find predictor_host`)
@@ -97,7 +97,7 @@ func onLink(component string, foreign bool) func(*View) []Match {
 		for i := range seen {
 			o := &seen[i]
 			words := linkFault(o)
-			if words == "" || calledOf(v, o) != component || o.Step.Component == Predictor || !has(v, component) || answeredLater(seen[i+1:], o) || h.foreign(words) != foreign {
+			if words == "" || calledOf(v, o) != component || !has(v, component) || answeredLater(seen[i+1:], o) || h.foreign(words) != foreign {
 				continue
 			}
 			m := Match{Step: v.weigh(Step{Hop: ComponentLink, Component: component}), Evidence: []Evidence{RequestEvidence(o, "body", strings.TrimSpace(o.Body))},

@@ -118,7 +118,7 @@ func (r *reply) readGRPC(o *Observation) {
 	switch {
 	case o.GRPCStatus == 3:
 		r.id = "payload-invalid"
-	case o.GRPCStatus == 12 && unknownCall.Match(r.text) && !strings.Contains(r.text, "http"):
+	case o.GRPCStatus == 12 && unknownCall.Match(r.text):
 		r.id, r.sure = "protocol-version-mismatch", Likely
 	}
 }
