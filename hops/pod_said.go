@@ -44,8 +44,11 @@ func told(f fault) func(*View) []Match {
 		for _, s := range []Source{Revisions, Configurations, KnativeServices, Deployments, InferenceServices} {
 			for _, o := range v.Objects(s) {
 				for _, c := range o.Conditions() {
-					if failing(c) && (f.Says != nil && f.Says(c.Message) || f.Reason != "" && oneOf(c.Reason, f.Reason)) {
-						out = append(out, f.matched(stepOfCondition(v, hop, o, c), ConditionEvidence(o, c), c.Message, Certain))
+					if !failing(c) || !(f.Says != nil && f.Says(c.Message) || f.Reason != "" && oneOf(c.Reason, f.Reason)) {
+						continue
+					}
+					if at := stepOfCondition(v, hop, o, c); !f.outdated(v, at) {
+						out = append(out, f.matched(at, ConditionEvidence(o, c), c.Message, Certain))
 					}
 				}
 			}
@@ -57,6 +60,21 @@ func told(f fault) func(*View) []Match {
 		}
 		return settle(v, out)
 	}
+}
+
+// outdated says whether a condition lags behind: the revision has pods, and every one of them got past the fault.
+func (f fault) outdated(v *View, s Step) bool {
+	past := false
+	for _, p := range v.Pods() {
+		if f.Over == nil || s.Revision == "" || p.Revision != s.Revision || p.Deleted() {
+			continue
+		}
+		if !f.Over(p) {
+			return false
+		}
+		past = true
+	}
+	return past
 }
 
 func (f fault) matched(s Step, e Evidence, message string, c Confidence) Match {
