@@ -176,10 +176,10 @@ func handSet(v *View, component string) hostSet {
 		}
 		for _, c := range list {
 			args := c["args"]
-			if lastArgument(args, "--predictor_host") == "" {
+			if argument(args, "--predictor_host") == "" {
 				args = c["command"]
 			}
-			if value := lastArgument(args, "--predictor_host"); value != "" {
+			if value := argument(args, "--predictor_host"); value != "" {
 				h.value, h.evidence = value, FieldEvidence(svc, value, strings.Join(root, ".")+" --predictor_host")
 			}
 		}

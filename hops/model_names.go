@@ -141,25 +141,13 @@ func namedModel(v *View, s Step) (name string, e Evidence) {
 				continue
 			}
 			for _, c := range containers {
-				if n := lastArgument(c["args"], "--model_name", "--model-name"); n != "" && (ContainerState{Name: text(c["name"])}).IsModel() {
+				if n := argument(c["args"], "--model_name", "--model-name"); n != "" && (ContainerState{Name: text(c["name"])}).IsModel() {
 					name, e = n, FieldEvidence(o, n, "spec.containers["+text(c["name"])+"].args --model_name")
 				}
 			}
 		}
 	}
 	return name, e
-}
-
-// lastArgument is like argument, for servers that take the last of several: KServe puts the runtime's arguments before the user's.
-func lastArgument(args any, names ...string) string {
-	list, _ := args.([]any)
-	found := ""
-	for i := range list {
-		if value := argument(list[i:], names...); value != "" {
-			found = value
-		}
-	}
-	return found
 }
 
 // missing lists the answers that say that there is no model of the name which the caller asked for.

@@ -8,8 +8,8 @@ func podRules() []Rule {
 // startSymptoms are the symptoms that every fault explains which keeps the pods of a revision from starting.
 func startSymptoms(more ...string) []string {
 	return append([]string{"progress-deadline-exceeded", "revision-missing-waiting", "no-healthy-backends", "stale-ready-status",
-		"latest-created-not-ready-old-serving", "canary-bad-revision", "scale-from-zero-timeout", "readiness-probe-failing", "container-port-refused",
-		"kserve-virtualservice-missing"}, more...)
+		"canary-bad-revision", "scale-from-zero-timeout", "readiness-probe-failing", "container-port-refused", "kserve-virtualservice-missing",
+		"transformer-predictor-unreachable", "explainer-not-ready-or-unreachable"}, more...)
 }
 
 // placementRules are about pods: created, scheduled, with image, configuration and volumes.

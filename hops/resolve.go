@@ -134,22 +134,21 @@ func (r *resolver) template(c *ComponentState, containers []map[string]any) {
 	}
 }
 
-// argument finds the value of a flag in a container's arguments, in both forms.
+// argument finds the value of a flag in a container's arguments, in both forms. The last one counts, as for the servers.
 func argument(args any, names ...string) string {
 	list, _ := args.([]any)
+	last := ""
 	for i, a := range list {
 		flag, value, joined := strings.Cut(text(a), "=")
-		if !slices.Contains(names, flag) {
-			continue
-		}
-		if joined {
-			return value
-		}
-		if i+1 < len(list) {
-			return text(list[i+1])
+		switch {
+		case !slices.Contains(names, flag):
+		case joined:
+			last = value
+		case i+1 < len(list):
+			last = text(list[i+1])
 		}
 	}
-	return ""
+	return last
 }
 
 // pods lists the names of a component's or revision's pods that are not on their way out, ready ones first.
