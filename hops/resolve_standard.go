@@ -39,14 +39,14 @@ func (r *resolver) standardDoors(outside, local *DoorState) {
 // port number means nothing there.
 func (r *resolver) servicePort(c ComponentState) int {
 	service := r.named(Services, c.Service)
-	headless := service.Str("spec", "clusterIP") == "None"
-	for _, p := range service.List("spec", "ports") {
-		if !headless {
-			return number(p["port"])
-		}
-		return cmp.Or(number(p["targetPort"]), c.Port) // a targetPort that is a name is the container's own
+	ports := service.List("spec", "ports")
+	switch {
+	case len(ports) == 0:
+		return 80
+	case service.Str("spec", "clusterIP") == "None":
+		return cmp.Or(number(ports[0]["targetPort"]), c.Port) // a targetPort that is a name is the container's own
 	}
-	return 80
+	return number(ports[0]["port"])
 }
 
 // standardSteps lays out the shorter path: gateway, route, Service, container. Cluster-local callers use the Service itself.
