@@ -92,11 +92,6 @@ func (s *space) note(ctx context.Context, c change) error {
 	return nil
 }
 
-// outside says whether an object lies outside the namespace, where changes are undone one by one; what is inside goes with the namespace.
-func (s *space) outside(o *unstructured.Unstructured, clustered bool) bool {
-	return clustered || o.GetNamespace() != s.name
-}
-
 // do does one action of a scenario.
 func (s *space) do(ctx context.Context, sc *Scenario, a Action, values map[string]string) error {
 	switch {
@@ -116,7 +111,10 @@ func (s *space) do(ctx context.Context, sc *Scenario, a Action, values map[strin
 	if err != nil {
 		return err
 	}
-	if at.Namespace != "" {
+	if before.GetNamespace() != s.name {
+		if !sc.Shared {
+			return fmt.Errorf("%s is not in the scenario's own namespace: the scenario must say `shared: true`", &at)
+		}
 		if err := s.note(ctx, change{Object: at, Before: bare(before)}); err != nil {
 			return err
 		}
@@ -173,7 +171,7 @@ func (s *space) applyOne(ctx context.Context, o *unstructured.Unstructured, shar
 	}
 	r := s.k.dyn.Resource(m.Resource).Namespace(o.GetNamespace())
 	clustered := m.Scope.Name() != "namespace"
-	if !s.outside(o, clustered) {
+	if !clustered && o.GetNamespace() == s.name { // it goes with the namespace
 		return s.k.apply(ctx, r, o)
 	}
 	at := Object{APIVersion: o.GetAPIVersion(), Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName()}
