@@ -320,17 +320,15 @@ func refusedAnswers(v *View) []Match {
 	revisions, deployments := v.Objects(Revisions), v.Objects(Deployments)
 	var out []Match
 	for _, m := range OnAnswer(QueueProxy, portRefused)(v) {
-		young, early := false, false
+		fresh, early := false, false
 		for _, p := range v.Pods() {
-			for _, c := range p.Containers {
-				if c.IsModel() && !c.Running.IsZero() && !p.Ready && (m.Step.Revision == "" || p.Revision == m.Step.Revision) {
-					young = young || !v.past(c.Running, portGrace)
-					early = early || !overdue(v, p, revisions, deployments)
-				}
+			if !p.Ready && (m.Step.Revision == "" || p.Revision == m.Step.Revision) {
+				fresh = fresh || justStarted(v, p)
+				early = early || !overdue(v, p, revisions, deployments)
 			}
 		}
 		switch {
-		case young:
+		case fresh:
 			continue
 		case early:
 			m.Confidence = Possible
@@ -338,6 +336,16 @@ func refusedAnswers(v *View) []Match {
 		out = append(out, m)
 	}
 	return out
+}
+
+// justStarted says whether the model's container was started so short a time ago that nothing can listen yet, or is still to be started.
+func justStarted(v *View, p PodState) bool {
+	for _, c := range p.Containers {
+		if c.IsModel() && c.Restarts == 0 && (!c.Running.IsZero() && !v.past(c.Running, portGrace) || c.Waiting == "PodInitializing") {
+			return true
+		}
+	}
+	return false
 }
 
 // unreadyLines finds log lines of pods that are not ready, or not known. A pod that is ready now said it while it started.
@@ -351,6 +359,8 @@ func unreadyLines(containers string, p Pattern) func(*View) []Match {
 			m.Confidence = Likely
 			switch {
 			case at >= 0 && (pods[at].Ready || pods[at].Deleted() && !failed(revisions, pods[at].Revision)):
+				continue
+			case at >= 0 && justStarted(v, pods[at]):
 				continue
 			case at >= 0 && !overdue(v, pods[at], revisions, deployments):
 				m.Confidence = Possible
@@ -385,6 +395,8 @@ func failingProbes(tell func(message string) bool, atLeast int) func(*View) []Ma
 			case at >= 0 && pods[at].Ready, known && (at < 0 || pods[at].Deleted()) && !failed(revisions, rev):
 				continue
 			case at < 0 && !known && len(pods) > 0: // the pod is gone, others are there
+				continue
+			case at >= 0 && justStarted(v, pods[at]):
 				continue
 			case at >= 0 && !overdue(v, pods[at], revisions, deployments):
 				m.Confidence = Possible
