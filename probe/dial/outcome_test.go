@@ -167,7 +167,12 @@ func TestOutcomes(t *testing.T) {
 		}), scheme: "https", want: hops.TLSFailed,
 			err: "first record does not look like a TLS handshake"},
 		{name: "TLS stalls", addr: listen(t, func(c net.Conn) { defer c.Close(); time.Sleep(5 * time.Second) }), scheme: "https", want: hops.Timeout, err: "TLS handshake"},
-		{name: "h2c to HTTP/1", addr: listen(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); c.Close() }), h2c: true,
+		{name: "h2c to HTTP/1", addr: listen(t, func(c net.Conn) {
+			readPreface(c)
+			io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+			io.Copy(io.Discard, c)
+			c.Close()
+		}), h2c: true,
 			want: hops.Malformed},
 		{name: "h2c reset", addr: listen(t, reset), h2c: true, want: hops.ResetByPeer},
 		{name: "h2c closed", addr: listen(t, func(c net.Conn) { readRequest(c); c.Close() }), h2c: true, want: hops.ClosedEarly},
@@ -250,4 +255,9 @@ func TestClassify(t *testing.T) {
 	if got := classify(gone, dialling, syscall.ECONNREFUSED, 0); got != hops.Cancelled {
 		t.Errorf("after cancellation: got %s", got)
 	}
+}
+
+// readPreface reads what an HTTP/2 client says first (RFC 9113, 3.4), so that an answer does not cross it and reset the connection.
+func readPreface(c net.Conn) {
+	io.ReadFull(c, make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")))
 }
