@@ -69,7 +69,7 @@ func onEnd(tell func(v *View, e ended) (field, value string, ok bool)) func(*Vie
 					continue
 				}
 				m := Match{Step: v.StepOf(Container, p.Object), Pod: p.Name, Container: c.Name, Evidence: []Evidence{PodEvidence(p, c, field, value)},
-					Summary: "container " + orUnnamed(c.Name) + " of pod " + p.Name + " " + e.story(value)}
+					Summary: e.story(value)}
 				if e.exit.CodeUnknown || c.Restarts == 0 && e.exit.Reason != "OOMKilled" {
 					m.Confidence = Likely
 				}
@@ -91,7 +91,7 @@ func withLog(m func(*View) []Match) func(*View) []Match {
 			for _, w := range words {
 				if w.Pod == out[i].Pod && w.Pod != "" && len(out[i].Evidence) == 1 && strings.HasSuffix(out[i].Evidence[0].Field, "exitCode") {
 					out[i].Evidence = append(out[i].Evidence, w.Evidence...)
-					out[i].Summary += ": " + Clip(w.Evidence[0].Value, 200)
+					out[i].Summary = Clip(w.Evidence[0].Value, 200) + " (" + out[i].Summary + ")"
 				}
 			}
 		}
@@ -119,8 +119,9 @@ func (e ended) story(said string) string {
 	if e.state.Restarts > 0 {
 		s += ", " + strconv.Itoa(e.state.Restarts) + " restarts"
 	}
+	s = "container " + orUnnamed(e.state.Name) + " of pod " + e.pod.Name + " " + s
 	if said != strconv.Itoa(e.exit.Code) && said != e.exit.Reason {
-		s += ": " + Clip(said, 200)
+		return Clip(said, 200) + " (" + s + ")" // the words first: lines are cut at their end
 	}
 	return s
 }
