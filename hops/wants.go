@@ -29,7 +29,7 @@ func Wants(f Facts, rules []Rule) []Source {
 		}
 	}
 	for _, i := range Known() { // by scope, nearest first
-		if needed[i.Source] && i.Scope != ScopeNone && (outwards || i.Scope == ScopeNamespace) && !slices.Contains(out, i.Source) {
+		if needed[i.Source] && i.Scope != ScopeNone && (outwards || i.Scope == ScopeNamespace) && tells(&f, i.Source) && !slices.Contains(out, i.Source) {
 			out = append(out, i.Source)
 		}
 	}
@@ -45,6 +45,20 @@ func explained(f Facts, rules []Rule) bool {
 		}
 	}
 	return false
+}
+
+// tells says whether a source can tell anything about what was seen: policies refuse, reset or let time out, they do not make a gateway answer
+// that it knows no route; and what routes the other modes of KServe says nothing in this one.
+func tells(f *Facts, s Source) bool {
+	switch s {
+	case AuthPolicies, PeerAuths, EnvoyFilters, DestinationRules, NetworkPolicies, SystemAuthPolicies, SystemPeerAuths, SystemEnvoyFilters, SystemPolicies:
+		return slices.ContainsFunc(f.Observations, func(o Observation) bool { return !o.OK() && o.Judged() && o.Status != 404 })
+	case HTTPRoutes, APIGateways:
+		return f.Flow.Routing == HTTPRoutes
+	case Ingresses, IngressClasses:
+		return f.Flow.Mode != Knative
+	}
+	return true
 }
 
 // wayless says whether a front door could not be got at, perhaps because its gateway has no pods.

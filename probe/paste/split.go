@@ -125,6 +125,10 @@ func (p *parser) block(l line) {
 		if p.startJSON(l, t) {
 			return
 		}
+	case c == '=':
+		if p.startTimeline(l, t) {
+			return
+		}
 	case c >= 'A' && c <= 'Z':
 		if p.startTable(l, t) || p.startBareEvent(l) || p.startDescribe(l, t) || p.startAnalysis(l, t) || p.startKubectlError(l, t) {
 			return
