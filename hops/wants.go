@@ -3,6 +3,7 @@ package hops
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -48,11 +49,14 @@ func explained(f Facts, rules []Rule) bool {
 }
 
 // tells says whether a source can tell anything about what was seen: policies refuse, reset or let time out, they do not make a gateway answer
-// that it knows no route; and what routes the other modes of KServe says nothing in this one.
+// that it knows no route, no cluster or no endpoint; and what routes the other modes of KServe says nothing in this one.
 func tells(f *Facts, s Source) bool {
 	switch s {
 	case AuthPolicies, PeerAuths, EnvoyFilters, DestinationRules, NetworkPolicies, SystemAuthPolicies, SystemPeerAuths, SystemEnvoyFilters, SystemPolicies:
-		return slices.ContainsFunc(f.Observations, func(o Observation) bool { return !o.OK() && o.Judged() && o.Status != 404 })
+		return slices.ContainsFunc(f.Observations, func(o Observation) bool {
+			nowhere := o.Status == 404 || o.Status == 503 && (o.Body == "" || strings.TrimSpace(o.Body) == "no healthy upstream")
+			return !o.OK() && o.Judged() && !nowhere
+		})
 	case HTTPRoutes, APIGateways:
 		return f.Flow.Routing == HTTPRoutes
 	case Ingresses, IngressClasses:

@@ -20,7 +20,7 @@ import (
 	"probe/probe/dial"
 )
 
-// A run sends some 20 reads in one burst and, when something is broken, some 60 more. client-go's defaults (5 a second, burst 10) would spread
+// A run sends some 20 reads in one burst and, when something is broken, some 35 more. client-go's defaults (5 a second, burst 10) would spread
 // them over ten seconds.
 const (
 	queriesPerSecond = 100
@@ -32,7 +32,7 @@ type Options struct {
 	Version     string        // of this program, for the user agent
 	Context     string        // name of the kubeconfig context, for error texts
 	ReadTimeout time.Duration // of one read; 5 s
-	MaxReads    int           // of one Want; 80
+	MaxReads    int           // of one Want; 38
 	System      System
 	Now         func() time.Time
 }
@@ -48,7 +48,7 @@ type System struct {
 func (o Options) withDefaults() Options {
 	o.Version = cmp.Or(o.Version, "dev")
 	o.ReadTimeout = cmp.Or(o.ReadTimeout, 5*time.Second)
-	o.MaxReads = cmp.Or(o.MaxReads, 80)
+	o.MaxReads = cmp.Or(o.MaxReads, 38)
 	o.System.Knative = cmp.Or(o.System.Knative, "knative-serving")
 	o.System.KServe = cmp.Or(o.System.KServe, "kserve")
 	o.System.Istio = cmp.Or(o.System.Istio, "istio-system")
