@@ -27,7 +27,7 @@ type index struct {
 func newIndex(f Facts, now time.Time) *index {
 	ix := &index{facts: f, now: now, infos: map[Source]SourceInfo{}, objects: map[Source][]*Object{}, lines: map[Source][]Line{},
 		full: map[Source]bool{}, gaps: map[Source]Gap{}, some: map[Source]bool{}}
-	for _, i := range Known() {
+	for _, i := range known() {
 		ix.infos[i.Source] = i
 	}
 	for i := range f.Snapshots {

@@ -109,7 +109,7 @@ func SourceOf(apiVersion, kind string) Source {
 		kind = "MutatingWebhookConfiguration"
 	}
 	var byKind Source
-	for _, i := range Known() {
+	for _, i := range known() {
 		if i.Kind != kind || kind == "" {
 			continue
 		}

@@ -1,6 +1,11 @@
 // source.go: what can be read at all, by name. A Source is the unit of needs, of gaps, of rights and of "this list was read in full".
 package hops
 
+import (
+	"slices"
+	"sync"
+)
+
 // Source names one kind of thing that evidence can come from: a kind of object in one scope, a kind of log, or what requests saw.
 type Source string
 
@@ -97,8 +102,13 @@ type SourceInfo struct {
 	Verbs    []string
 }
 
+// known is the table, made once: it is asked for every object that is read and every finding that is named. Nothing changes it.
+var known = sync.OnceValue(sources)
+
 // Known lists every source with how it is read. Several sources may share a resource in different scopes.
-func Known() []SourceInfo {
+func Known() []SourceInfo { return slices.Clone(known()) }
+
+func sources() []SourceInfo {
 	list := []string{"list"}
 	get := []string{"get"}
 	both := []string{"get", "list"}
@@ -168,7 +178,7 @@ func Known() []SourceInfo {
 
 // Info gives the row of a source; ok is false for a name that is not in Known.
 func Info(s Source) (info SourceInfo, ok bool) {
-	for _, i := range Known() {
+	for _, i := range known() {
 		if i.Source == s {
 			return i, true
 		}
