@@ -39,6 +39,14 @@ type Options struct {
 	Deadline time.Duration
 	// Logs asks for the gateways' access logs when a front door fails; they lag by a second or two.
 	Logs bool
+
+	// Unrecorded leaves it to the mesh's own sampling whether it records the requests: traceparent says that nobody asked for it.
+	Unrecorded bool
+	// After is a light run that failed just now: the full run goes on from what it saw at the front doors, as one trace.
+	After *hops.Run
+	// Body takes the whole body of each answer to a real request, up to 1 MiB, by the request's span id, before redaction. It may be called from
+	// several goroutines.
+	Body func(spanID string, body []byte)
 }
 
 func (o Options) requestTimeout() time.Duration {

@@ -23,7 +23,11 @@ func (r *runner) request(e hops.Entry) dial.Request {
 		method = cmp.Or(r.o.Method, http.MethodPost)
 	}
 	q := dial.Request{Entry: e, Asked: hops.RealRequest, Method: method, Path: path, Query: query, Header: r.o.Header, Body: r.o.Data,
-		TraceID: r.run.TraceID, SpanID: r.hexID(8), Credentials: r.o.Credentials, Attempt: 1, ColdStart: r.run.Flow.Asleep()}
+		TraceID: r.run.TraceID, SpanID: r.hexID(8), Unrecorded: r.o.Unrecorded, Credentials: r.o.Credentials, Attempt: 1, ColdStart: r.run.Flow.Asleep()}
+	if take := r.o.Body; take != nil {
+		span := q.SpanID
+		q.Keep = func(body []byte) { take(span, body) }
+	}
 	if path == "" {
 		q.Path, q.Invented = defaultPath(r.run.Flow.Protocol, r.run.Flow.Model, len(r.o.Data) > 0), true
 	}
@@ -54,7 +58,8 @@ func (r *runner) resolve(s *hops.Snapshot) {
 
 // knock asks whether activator or queue-proxy can be reached; it never carries what the caller gave.
 func (r *runner) knock(e hops.Entry) dial.Request {
-	return dial.Request{Entry: e, Asked: hops.Knock, Method: http.MethodGet, Path: "/healthz", TraceID: r.run.TraceID, SpanID: r.hexID(8), Attempt: 1}
+	return dial.Request{Entry: e, Asked: hops.Knock, Method: http.MethodGet, Path: "/healthz", TraceID: r.run.TraceID, SpanID: r.hexID(8),
+		Unrecorded: r.o.Unrecorded, Attempt: 1}
 }
 
 // defaultPath is the cheapest path that a server of the protocol answers honestly; with data, the one that takes it

@@ -23,7 +23,7 @@ const accessLogLag = 2 * time.Second
 func Run(ctx context.Context, d Deps, o Options) (hops.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.deadline())
 	defer cancel()
-	r := &runner{Deps: d, o: o, run: hops.Run{Ref: o.Ref, Started: d.Now(), TraceID: d.hexID(16), SpanID: d.hexID(8)}}
+	r := begin(d, o)
 	first, err := d.Reader.First(ctx, o.Ref)
 	if err != nil {
 		return r.run, err
@@ -55,6 +55,17 @@ type runner struct {
 	run hops.Run
 }
 
+// begin starts a run: a new one, or one that goes on from a light one.
+func begin(d Deps, o Options) *runner {
+	r := &runner{Deps: d, o: o}
+	if o.After != nil {
+		r.run = hops.Run{Ref: o.Ref, Started: o.After.Started, TraceID: o.After.TraceID, SpanID: o.After.SpanID}
+		return r
+	}
+	r.run = hops.Run{Ref: o.Ref, Started: d.Now(), TraceID: d.hexID(16), SpanID: d.hexID(8)}
+	return r
+}
+
 func (d Deps) hexID(n int) string {
 	b := make([]byte, n)
 	d.ID(b)
@@ -74,10 +85,11 @@ func (r *runner) wanted(d hops.Door) bool {
 
 // front sends, all side by side: the real request at each front door and at each awake weighted revision, a knock at the inner hops.
 func (r *runner) front(ctx context.Context) {
+	r.goOn()
 	var asks []dial.Request
 	for _, e := range r.run.Flow.Entries {
 		switch {
-		case !r.wanted(e.Step.Door):
+		case !r.wanted(e.Step.Door) || r.last(e) != nil:
 		case r.real(e) && e.Request:
 			asks = append(asks, r.request(e))
 		case e.Knock:

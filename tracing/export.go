@@ -247,6 +247,11 @@ func (e *Exporter) Export(ctx context.Context, run *hops.Run) error {
 	if err == nil {
 		return nil
 	}
+	return e.wrong(err)
+}
+
+// wrong tells of an error with what to do about it, and without secrets.
+func (e *Exporter) wrong(err error) *ExportError {
 	return &ExportError{Endpoint: e.show, Protocol: e.protocol, Hint: e.hint(err), text: e.scrub(err.Error()), cause: err}
 }
 

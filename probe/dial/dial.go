@@ -22,11 +22,14 @@ type Request struct {
 	Header              http.Header
 	Body                []byte
 	TraceID, SpanID     string // hex, 32 and 16 digits; no trace headers are sent without them
+	Unrecorded          bool   // the trace headers do not ask anybody to record the request
 	// GRPC makes it a unary call: Path is /SERVICE/METHOD, Body the message. A knock is never one.
 	GRPC bool
 	// Invented, Credentials and ColdStart are passed on to the observation.
 	Invented, Credentials, ColdStart bool
 	Attempt                          int
+	// Keep takes the body of the answer as it was read, at most 1 MiB; it may be nil.
+	Keep func(body []byte)
 }
 
 // Dialer opens a fresh connection to a target. The vantage is given also beside an error. An error that says nothing of the target, only that

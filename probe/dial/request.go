@@ -116,7 +116,11 @@ func (r *Request) headers(h http.Header, agent string) {
 	if r.GRPC && !knock {
 		grpcHeaders(h)
 	}
-	if r.TraceID != "" && r.SpanID != "" {
+	switch {
+	case r.TraceID == "" || r.SpanID == "":
+	case r.Unrecorded:
+		h.Set("Traceparent", "00-"+r.TraceID+"-"+r.SpanID+"-00")
+	default:
 		h.Set("Traceparent", "00-"+r.TraceID+"-"+r.SpanID+"-01")
 		h.Set("X-Client-Trace-Id", r.TraceID) // without it Envoy records by its own random sampling, whatever traceparent's flag says
 	}

@@ -47,6 +47,9 @@ func (x *exchange) answer(resp *http.Response, body []byte) {
 	if m, err := url.PathUnescape(header["grpc-message"]); err == nil && m != "" { // percent-encoded on its way
 		header["grpc-message"] = x.clean(m, maxValue)
 	}
+	if x.r.Keep != nil {
+		x.r.Keep(body)
+	}
 	sum := sha256.Sum256(body)
 	x.o.BodyBytes, x.o.BodyDigest = int64(len(body)), hex.EncodeToString(sum[:])
 	if isText(body) {
