@@ -108,14 +108,16 @@ func TestTracker(t *testing.T) {
 // A service that was deleted and made again under its name starts anew.
 func TestTrackerNewService(t *testing.T) {
 	var tracker Tracker
-	for i := range 3 {
-		tracker.Add(result("F:a", i), 2, 2)
+	for i, word := range []string{"O", "F:a", "F:a"} {
+		tracker.Add(result(word, i), 2, 2)
 	}
-	r := result("F:a", 3)
-	r.UID = "2"
-	is, change := tracker.Add(r, 2, 2)
-	if is.State != "" || is.UID != "2" || change != nil {
-		t.Errorf("one result of the new service gave %+v, %+v", is, change)
+	for i, word := range []string{"sF:a", "sF:a", "F:a"} {
+		r := result(word, i)
+		r.UID = "2"
+		is, change := tracker.Add(r, 2, 2)
+		if is.State != "" || is.UID != "2" || change != nil {
+			t.Errorf("result %d of the new service gave %+v, %+v", i, is, change)
+		}
 	}
 }
 
