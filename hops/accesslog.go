@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// AccessEntry is one request as a gateway logged it (istio.io/istio/pilot/pkg/model/telemetry_logging.go, EnvoyTextLogFormat).
+// AccessEntry is one request as a gateway logged it (istio.io/istio/pilot/pkg/model/telemetry_logging.go, EnvoyTextLogFormat), or as its span tells it:
+// then the line's source is Spans, its container the service that sent it, and its text the response flags.
 type AccessEntry struct {
 	Line      Line
 	Method    string
@@ -65,7 +66,7 @@ func (e AccessEntry) Flag(f string) bool {
 	return false
 }
 
-// Made says that this gateway itself wrote the answer.
+// Made says that this gateway itself wrote the answer. Spans are entries only where it did.
 func (e AccessEntry) Made() bool {
-	return e.Details != "via_upstream" && e.Details != "" && e.Details != "-"
+	return e.Line.Source == Spans || e.Details != "via_upstream" && e.Details != "" && e.Details != "-"
 }

@@ -204,6 +204,9 @@ func invalidKeys(o *Object) []Match {
 
 var kserveController = regexp.MustCompile(`^(kserve-controller-manager|kfserving-controller-manager)`)
 
+// controllerGrace is how long KServe's controller may take to look at a new service.
+const controllerGrace = 30 * time.Second
+
 // controllerBehind finds an InferenceService that the controller has not looked at in its newest form. An error event says that it did.
 func controllerBehind(v *View) []Match {
 	up, known, why := systemWorkload(v, kserveController)
@@ -212,7 +215,7 @@ func controllerBehind(v *View) []Match {
 	})
 	var out []Match
 	for _, o := range v.Objects(InferenceServices) {
-		if o.Partial || o.Deleted() || refused || v.ServiceAge() < 30*time.Second {
+		if o.Partial || o.Deleted() || refused || v.ServiceAge() < controllerGrace {
 			continue
 		}
 		m := Match{Step: Step{Hop: ControlPlane, Object: o.Ref()}, Confidence: Likely}

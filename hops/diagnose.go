@@ -61,6 +61,7 @@ func judge(ix *index, found []Finding, rules []Rule) Verdict {
 	v := Verdict{Findings: shown, Hidden: hidden}
 	v.Rows = mark(Rows(&ix.facts), shown)
 	decide(ix, &v, failing)
+	v.Notes = append(v.Notes, traceNotes(&ix.facts, failing)...)
 	return v
 }
 

@@ -48,6 +48,7 @@ func newIndex(f Facts, now time.Time) *index {
 			ix.access = append(ix.access, e)
 		}
 	}
+	ix.access = append(ix.access, spanAccess(&ix.facts, failedDoors(ix), ix.access)...)
 	ix.some[Requests] = len(f.Observations) > 0
 	ix.some[Spans] = len(f.Spans) > 0
 	return ix

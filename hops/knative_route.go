@@ -246,14 +246,26 @@ func noRevision(v *View) []Match {
 		switch {
 		case v.Age(at) == 0:
 			m.Severity, m.Confidence = Warning, Possible
-		case v.Age(at) < 3*time.Minute:
+		case v.Age(at) < startGrace:
 			m.Severity = Note
 		default:
 			m.Severity, m.Confidence = Warning, Likely
 		}
 		out = append(out, m)
 	}
-	return merge(out)
+	return append(merge(out), justMade(v)...)
+}
+
+// justMade finds a service of Knative mode that was made so lately that KServe's controller has not looked at it: it has no revision yet.
+func justMade(v *View) []Match {
+	isvc := v.Service()
+	if len(isvc.Conditions()) > 0 || v.Flow().Mode != Knative || !v.starts(isvc) || len(v.Objects(KnativeServices))+len(v.Objects(Routes)) > 0 {
+		return nil
+	}
+	made := FieldEvidence(isvc, isvc.Str("metadata", "creationTimestamp"), "metadata", "creationTimestamp")
+	made.At = isvc.Created()
+	return []Match{{Step: Step{Hop: KnativeRoute, Component: v.Flow().EntryPoint}, Severity: Note, Evidence: []Evidence{made},
+		Summary: "inferenceservice " + isvc.Name + " was just made: it has no revision yet"}}
 }
 
 // The controllers of the ingress classes (annotation networking.knative.dev/ingress-class), by the names of their Deployments, old ones included.

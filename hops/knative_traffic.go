@@ -122,7 +122,7 @@ func splitAccess(v *View) []Match {
 	var order []string
 	for _, e := range v.Access() {
 		r := revisionInCluster(e.Cluster)
-		if r == "" {
+		if r == "" || e.Line.Source == Spans { // only spans of requests that failed are here: no fair sample
 			continue
 		}
 		if seen[r] == nil {

@@ -151,8 +151,8 @@ func routeMissing(v *View) []Match {
 	saw, off := unroutedHost(v, whole), routeDisabled(v)
 	step := Step{Hop: KServeRoute}
 	waits, since := notCreated(isvc)
-	ready, unready := componentsReady(isvc)
-	late := v.past(since, 3*time.Minute) && v.past(isvc.Created(), 3*time.Minute)
+	ready, unready, turned := componentsReady(isvc)
+	late := v.past(since, startGrace) && v.past(isvc.Created(), startGrace)
 	switch {
 	case v.Flow().Mode == Standard || v.Flow().Mode == ModelMesh || v.Flow().Stopped || isvc.Deleted() || off:
 		return nil
@@ -160,7 +160,7 @@ func routeMissing(v *View) []Match {
 		return crd
 	case route != nil:
 		return nil
-	case whole && isvc != nil && v.Ref().Name != "" && len(waits)+len(unready) == 0 && ready && v.past(isvc.Created(), routeGrace):
+	case whole && isvc != nil && v.Ref().Name != "" && len(waits)+len(unready) == 0 && ready && v.past(isvc.Created(), routeGrace) && v.past(turned, routeGrace):
 		out := []Match{{Step: step, Evidence: []Evidence{gone}, Summary: "there is no VirtualService " + v.Ref().Name + " although every component is ready"}}
 		for _, m := range append(saw, failed...) {
 			out[0].Evidence = append(out[0].Evidence, m.Evidence...)
@@ -174,8 +174,32 @@ func routeMissing(v *View) []Match {
 			m.Severity, m.Evidence = Error, append(m.Evidence, s.Evidence...)
 		}
 		return []Match{m}
+	case v.starts(isvc):
+		for i := range saw {
+			saw[i].Severity, saw[i].Summary = Note, "KServe has not written the route of "+isvc.Name+" yet: it does so when every component is ready"
+		}
 	}
 	return saw
+}
+
+// startGrace is how long a new service may take to come up before what it lacks counts for more than a note.
+const startGrace = 3 * time.Minute
+
+// starts says whether a service is in the first moments of a healthy start, in which it has no route: KServe's controller has not looked at it yet,
+// its components come up, or they have just done so (kserve/pkg/controller/v1beta1/inferenceservice/reconcilers/ingress: the VirtualService is
+// written once every component is ready). A component that failed is no healthy start.
+func (v *View) starts(isvc *Object) bool {
+	ready, unready, turned := componentsReady(isvc)
+	failed := slices.ContainsFunc(isvc.Conditions(), func(c Condition) bool { return oneOf(c.Type, "PredictorReady|TransformerReady|ExplainerReady") && c.False() })
+	switch {
+	case isvc == nil || isvc.Partial || isvc.Created().IsZero() || failed:
+		return false
+	case len(isvc.Conditions()) == 0:
+		return !v.past(isvc.Created(), controllerGrace)
+	case ready && len(unready) == 0:
+		return !v.past(turned, routeGrace)
+	}
+	return !v.past(isvc.Created(), startGrace)
 }
 
 // notCreated finds KServe's word that it waits for a component before it writes a route (kserve/pkg/controller/v1beta1/inferenceservice/
@@ -191,18 +215,21 @@ func notCreated(isvc *Object) (e []Evidence, since time.Time) {
 	return e, since
 }
 
-// componentsReady says whether all components are ready as far as the InferenceService tells, and quotes those that are not.
-func componentsReady(isvc *Object) (ready bool, unready []Evidence) {
+// componentsReady says whether all components are ready as far as the InferenceService tells, and since when; and quotes those that are not.
+func componentsReady(isvc *Object) (ready bool, unready []Evidence, since time.Time) {
 	for _, c := range isvc.Conditions() {
 		switch c.Type {
 		case "PredictorReady", "TransformerReady", "ExplainerReady":
 			ready = true
+			if c.Since.After(since) {
+				since = c.Since
+			}
 			if !c.True() {
 				unready = append(unready, ConditionEvidence(isvc, c))
 			}
 		}
 	}
-	return ready && len(unready) == 0 || isvc.Ready(), unready
+	return ready && len(unready) == 0 || isvc.Ready(), unready, since
 }
 
 // routeDisabled says whether KServe is told to write no VirtualServices.

@@ -305,8 +305,11 @@ func EventEvidence(e Event) Evidence {
 	return Evidence{Source: FromEvent, Ref: e.About.String(), Field: e.Reason, Value: e.Message, At: e.Last}
 }
 
-// LineEvidence quotes a log line.
+// LineEvidence quotes a log line, or the span that stands for one.
 func LineEvidence(l Line) Evidence {
+	if l.Source == Spans { // a gateway's span in the place of its log line
+		return Evidence{Source: FromSpan, Ref: "span of " + l.Container, Field: "response_flags", Value: l.Text, At: l.Time}
+	}
 	ref := string(l.Source)
 	if l.Pod != "" {
 		ref = "log pod/" + l.Pod

@@ -22,7 +22,7 @@ var _ = flag.Bool("update", false, "rewrite golden files")
 // when0 is a time of no importance.
 var when0 = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
-// ruleCase is one directory of a rule's txtar file: fires-NAME or silent-NAME. Its files are
+// ruleCase is one directory of a rule's txtar file: fires-NAME, of which fires-note-NAME may find notes alone, or silent-NAME. Its files are
 //
 //	case.yaml              service: ns/name, now: RFC 3339, full: [sources read in full], live: true
 //	objects.yaml           Kubernetes objects, events among them, several documents
@@ -166,6 +166,7 @@ func TestRules(t *testing.T) {
 				case c.fires():
 					fired++
 					checkEvidence(t, c, matches)
+					checkNotes(t, c, matches)
 				default:
 					silent++
 				}
@@ -204,6 +205,16 @@ func checkEvidence(t *testing.T, c ruleCase, matches []hops.Match) {
 			if e.Value == "" || !slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, e.Value) }) {
 				t.Errorf("%s: evidence %q (%s %s) does not stand in the input", c.name, e.Value, e.Ref, e.Field)
 			}
+		}
+	}
+}
+
+// checkNotes demands that a case which is worth a note finds nothing more.
+func checkNotes(t *testing.T, c ruleCase, matches []hops.Match) {
+	t.Helper()
+	for _, m := range matches {
+		if strings.HasPrefix(c.name, "fires-note") && m.Severity != hops.Note {
+			t.Errorf("%s: severity %q: %s", c.name, m.Severity, m.Summary)
 		}
 	}
 }

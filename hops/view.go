@@ -73,7 +73,8 @@ func (v *View) Lines(s Source) []Line {
 	return v.ix.lines[s]
 }
 
-// Access lists the gateways' access log entries that concern this service's hosts; all of them when no host is known.
+// Access lists the gateways' access log entries that concern this service's hosts; all of them when no host is known. Gateways' spans that ended a
+// failed request of ours stand behind them.
 func (v *View) Access() []AccessEntry {
 	v.note(AccessLogs)
 	return v.ix.access
