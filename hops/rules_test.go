@@ -27,6 +27,7 @@ var when0 = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 //	case.yaml              service: ns/name, now: RFC 3339, full: [sources read in full], live: true
 //	objects.yaml           Kubernetes objects, events among them, several documents
 //	requests.yaml          observations
+//	spans.yaml             spans read back from a trace store
 //	logs/POD/CONTAINER.log container logs; CONTAINER.previous.log of the run before
 //	logs/system/NAME.log   controller, activator, istiod logs
 //	access.log             access log lines of the gateways
@@ -88,6 +89,8 @@ func loadCase(name string, files []txtar.File) (ruleCase, error) {
 			err = loadObjects(&s, string(f.Data))
 		case f.Name == "requests.yaml":
 			err = yaml.UnmarshalStrict(f.Data, &c.facts.Observations)
+		case f.Name == "spans.yaml":
+			err = yaml.UnmarshalStrict(f.Data, &c.facts.Spans)
 		case f.Name == "access.log":
 			s.Lines = append(s.Lines, lines(hops.Line{Source: hops.AccessLogs}, f.Data)...)
 		case f.Name == "client.txt":
