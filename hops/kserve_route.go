@@ -190,7 +190,9 @@ const startGrace = 3 * time.Minute
 // written once every component is ready). A component that failed is no healthy start.
 func (v *View) starts(isvc *Object) bool {
 	ready, unready, turned := componentsReady(isvc)
-	failed := slices.ContainsFunc(isvc.Conditions(), func(c Condition) bool { return oneOf(c.Type, "PredictorReady|TransformerReady|ExplainerReady") && c.False() })
+	failed := slices.ContainsFunc(isvc.Conditions(), func(c Condition) bool {
+		return oneOf(c.Type, "PredictorReady|TransformerReady|ExplainerReady") && c.False()
+	})
 	switch {
 	case isvc == nil || isvc.Partial || isvc.Created().IsZero() || failed:
 		return false
@@ -281,19 +283,27 @@ func unroutedHost(v *View, whole bool) []Match {
 	return out
 }
 
-var protocolPath = Re(`^/(v1(/models(/[^/:]+(/versions/[^/:]+|/labels/[^/:]+)?(:predict|:explain|:classify|:regress|/metadata)?)?)?|v2(/.*)?|openai/.*|metrics|docs|openapi\.json|ping|health.*|predictions/.*|explanations/.*|models.*)?/?$`)
+// protocolPath are the paths of the inference protocols: V1 (TF Serving's too), V2 and its generate extension, OpenAI, TorchServe, gRPC.
+var protocolPath = Re(`(?i)^/(v1(/models(/[^/:]+(/versions/[^/:]+|/labels/[^/:]+)?((:|%(25)*3a)(predict|explain|classify|regress)|/metadata|/infer|/ready)?)?)?|` +
+	`v2(/.*)?|(openai/)?v1/(chat/)?(completions|embeddings|rerank|score).*|openai/.*|predictions/.*|explanations/.*|inference\.GRPCInferenceService/.*)/?$`)
+
+// pathOf is the path of a URL without its last slash: with path-based routing the prefix of every path of the service.
+func pathOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(u.Path, "/")
+}
 
 // wrongPath finds requests whose path is no path of this service.
 func wrongPath(v *View) []Match {
 	isvc, known := v.Service(), v.hosts()
 	_, explained := v.Flow().Component(Explainer)
-	prefix := ""
-	if u, err := url.Parse(isvc.Str("status", "url")); err == nil {
-		prefix = strings.TrimSuffix(u.Path, "/")
-	}
+	prefix := pathOf(isvc.Str("status", "url"))
 	return frontRequests(v, func(o *Observation) (Match, bool) {
 		m := Match{Step: Step{Hop: KServeRoute, Door: o.Step.Door}, Evidence: []Evidence{RequestEvidence(o, "path", o.Path)}}
-		if o.Invented || o.Asked == Knock || o.Path == "" || o.Status != 404 && o.Status != 405 && o.Status != 501 {
+		if o.Invented || o.Asked == Knock || o.Path == "" || !slices.Contains([]int{400, 404, 405, 501}, o.Status) {
 			return m, false
 		}
 		gateway, _ := gatewayAnswered(o)
@@ -301,10 +311,10 @@ func wrongPath(v *View) []Match {
 		case prefix != "" && !strings.HasPrefix(o.Path, prefix+"/") && gateway:
 			m.Summary = "path " + o.Path + " lacks " + prefix + ", under which the service is routed"
 			return m, o.Status == 404
-		case strings.HasSuffix(o.Path, ":explain") && !explained && isvc != nil && known.kind(o.Host) != hostForeign && !gateway:
+		case o.Status != 400 && strings.HasSuffix(o.Path, ":explain") && !explained && isvc != nil && known.kind(o.Host) != hostForeign && !gateway:
 			m.Summary = "path " + o.Path + " asks for an explainer, and the service has none"
 			return m, true
-		case strings.Contains(o.Body, `"Not Found"`) && !protocolPath.Match(strings.TrimPrefix(o.Path, prefix)):
+		case (unknownPath.Match(serverText(o)) || malformed.MatchString(o.Body)) && !protocolPath.Match(strings.TrimPrefix(o.Path, prefix)):
 			m.Summary = "path " + o.Path + " is none of the inference protocols"
 			return m, true
 		}

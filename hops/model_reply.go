@@ -30,6 +30,8 @@ var (
 	// encodedVerb is a path whose colon is encoded, anyVerb one with a verb however it is written.
 	encodedVerb = Re(`(?i)%(25)*3a(predict|explain|classify|regress)`)
 	anyVerb     = Re(`(?i)(:|%(25)*3a)(predict|explain|classify|regress)`)
+	// twiceEncoded are access lines of a POST whose colon was encoded once more than uvicorn does it: the server saw a literal %3A.
+	twiceEncoded = Re(`(?i)"POST \S+%25(25)*3a(predict|explain)\S* HTTP/[\d.]+" 40[045]\b|\b40[045] POST \S+%25(25)*3a(predict|explain)`)
 	// gotVerb are access lines of uvicorn, which always writes %3A, and of tornado.
 	gotVerb = Re(`(?i)"(GET|HEAD) \S+(:|%3a)(predict|explain)\S* HTTP/[\d.]+" 40[045]\b|\b40[045] (GET|HEAD) \S+(:|%3a)(predict|explain)`)
 
@@ -127,8 +129,13 @@ func (r *reply) readGRPC(o *Observation) {
 func (r *reply) readStatus(o *Observation, status int) {
 	writer := WroteIt(o)
 	byServer := writer == ByModel || writer == Behind && (serverPage.Match(o.Body) || o.Body == "" && predictPath.Match(o.Path))
+	refused := wrongMethod.Match(r.text) || status == 405 && byServer
 	switch {
-	case wrongMethod.Match(r.text) || status == 405 && byServer:
+	case refused && encodedVerb.Match(o.Path) && o.Method != "GET" && o.Method != "HEAD": // read as the path of a model, which takes GET alone
+		if r.id = "path-colon-encoded"; o.Method == "" {
+			r.sure = Likely
+		}
+	case refused:
 		r.id = "wrong-http-method"
 	case status == 404 && encodedVerb.Match(o.Path) && byServer && o.Body != "":
 		r.id, r.sure = "path-colon-encoded", Likely

@@ -77,6 +77,7 @@ func callerRules() []Rule {
 				}),
 				quiet(Sure(Likely, warn(onPath("POST", encodedVerb)))),
 				quiet(Sure(Likely, warn(OnLine(Container, ContainerLogs, modelContainers, verbInName)))),
+				quiet(Sure(Likely, warn(OnLine(Container, ContainerLogs, modelContainers, twiceEncoded)))),
 			),
 		},
 		{
@@ -149,7 +150,7 @@ func onReply(id string, summary func(*Observation, reply) string) func(*View) []
 		for i := range seen {
 			o := &seen[i]
 			r := readReply(o)
-			if r.id != id || o.Invented && callersOwn(id) || answeredLater(seen[i+1:], o) {
+			if r.id != id || o.Invented && callersOwn(id) || answeredLater(seen[i+1:], o) || id == "protocol-version-mismatch" && !v.speaks(o) {
 				continue
 			}
 			m := Match{Step: v.behind(Container, o), Confidence: r.sure, Evidence: []Evidence{replyEvidence(o)}}
@@ -160,6 +161,15 @@ func onReply(id string, summary func(*Observation, reply) string) func(*View) []
 		}
 		return latest(merge(out), 2)
 	}
+}
+
+// speaks says whether a request's path is one of an inference protocol. Any other tells nothing of versions: it is wrong whatever the server speaks.
+func (v *View) speaks(o *Observation) bool {
+	path := o.Path
+	for _, d := range v.Flow().Doors {
+		path = strings.TrimPrefix(path, pathOf(d.URL))
+	}
+	return o.Path == "" || protocolPath.Match(path)
 }
 
 // callersOwn says whether a rule is about how the caller wrote the request line.
