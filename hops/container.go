@@ -149,9 +149,9 @@ func startRules() []Rule {
 				Client: "connection refused at the Service, 503 from the gateway; a port-forward works",
 				Logs:   "Uvicorn running on http://127.0.0.1:8080",
 			},
-			Needs:    []Source{ContainerLogs, Pods, Requests},
+			Needs:    []Source{ContainerLogs, Pods, Requests, Events},
 			Explains: modelSymptoms(),
-			Match:    FirstOf(saysLoopback, answersOnLoopback),
+			Match:    FirstOf(AnyOf(saysLoopback, refusesKubelet), answersOnLoopback),
 		},
 	}
 }

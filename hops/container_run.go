@@ -1,11 +1,7 @@
-// container_run.go: what keeps a model server from running as it should: its command, the GPU, the address that it listens on.
+// container_run.go: what keeps a model server from running as it should: its command, the GPU.
 package hops
 
-import (
-	"regexp"
-	"slices"
-	"strings"
-)
+import "strings"
 
 // execWords are those of runc, containerd, Docker, the kernel and shells for a command that cannot be executed.
 var execWords = Re(`(?i)exec format error|exec user process caused|executable file not found|exec: \\?"[^"]*\\?": (stat |permission denied|is a directory|no such file)|(exec|stat) [\w./-]+: (no such file or directory|permission denied)|cannot execute( binary file|: required file)|^(/bin/)?(ba|da)?sh: .*not found$|: command not found|can't open file '[^']*'|Could not find or load main class|Unable to access jarfile|bad interpreter`)
@@ -71,66 +67,4 @@ func lineWith(words Pattern, s string) string {
 		}
 	}
 	return found
-}
-
-// loopback tells servers that say that they listen on the loopback: uvicorn, gunicorn, Flask, TorchServe, hypercorn. Addresses for management and
-// metrics are meant for the pod alone.
-var loopback = regexp.MustCompile(`(?i)(?:running on|listening (?:at|on)|inference (?:API bind to|address):?|HTTPService at|serving on|bound to)\s*:?(?:https?://)?(?:127\.0\.0\.1|localhost|\[::1\]):(\d{2,5})\b`)
-
-// saysLoopback finds servers that say so, in pods without a queue-proxy, where nothing says that they listen on that port elsewhere too.
-func saysLoopback(v *View) []Match {
-	pods := v.Pods()
-	wide := map[string]bool{} // pod and port
-	for _, l := range v.Lines(ContainerLogs) {
-		if m := listening.FindStringSubmatch(l.Text); m != nil && !loopback.MatchString(l.Text) {
-			wide[l.Pod+":"+m[1]] = true
-		}
-	}
-	var out []Match
-	for _, l := range v.Lines(ContainerLogs) {
-		m := loopback.FindStringSubmatch(l.Text)
-		if m == nil || l.Previous || wide[l.Pod+":"+m[1]] || !(ContainerState{Name: l.Container}).IsModel() || v.Flow().Mode == Knative {
-			continue
-		}
-		s := v.StepOfName(Container, ObjectRef{Source: Pods, Kind: "Pod", Namespace: l.Namespace, Name: l.Pod})
-		at := slices.IndexFunc(pods, func(p PodState) bool { return p.Name == l.Pod })
-		if s.Revision != "" || at >= 0 && (pods[at].Deleted() || proxied(pods[at]) || userPort(pods[at]) != "" && userPort(pods[at]) != m[1]) {
-			continue
-		}
-		out = append(out, Match{Step: s, Pod: l.Pod, Container: l.Container, Confidence: Likely, Evidence: []Evidence{LineEvidence(l)},
-			Summary: "the model server listens on the loopback only: " + Clip(l.Text, 160)})
-	}
-	return unlessAnswered(v, latest(merge(out), 2))
-}
-
-// proxied says whether requests come to the pod through queue-proxy.
-func proxied(p PodState) bool {
-	return slices.ContainsFunc(p.Containers, func(c ContainerState) bool { return c.Name == "queue-proxy" })
-}
-
-// unlessAnswered drops what was found while a front door answers.
-func unlessAnswered(v *View, found []Match) []Match {
-	return quiet(func(*View) []Match { return found })(v)
-}
-
-// answersOnLoopback finds servers that answer through a port-forward, which ends at the pod's loopback, and refuse at the pod's address.
-func answersOnLoopback(v *View) []Match {
-	var good, bad *Observation
-	seen := v.Observations()
-	for i := range seen {
-		o := &seen[i]
-		switch {
-		case o.Step.Hop == Container && o.Vantage == PortForward && o.OK():
-			good = o
-		case o.Outcome == Refused && (o.Step.Hop == Client || o.Step.Hop == Revision || o.Step.Hop == Container && o.Vantage == InPod),
-			o.Status == 503 && strings.Contains(strings.ToLower(o.Body), "connection refused") && strings.HasPrefix(o.Body, "upstream connect error"),
-			o.Status == 503 && strings.Contains(o.Body, "delayed connect error: 111"):
-			bad = o
-		}
-	}
-	if good == nil || bad == nil || v.Flow().Mode != Standard {
-		return nil
-	}
-	return []Match{{Step: v.behind(Container, good), Confidence: Likely, Evidence: []Evidence{RequestEvidence(good, "status", text(float64(good.Status))), RequestEvidence(bad, "answer", sawLiterally(bad))},
-		Summary: "the model server answers on the pod's loopback and refuses at the pod's address"}}
 }
