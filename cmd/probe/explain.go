@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -30,7 +29,9 @@ func newExplain(s streams) *cobra.Command {
 		Use:   "explain PATH|-",
 		Short: "Say what is wrong from a capture, or from whatever was pasted, without a cluster",
 		Long: `Say what is wrong from a capture that --save wrote, or from a file, a folder or standard input with any mix of what people paste: objects as
-YAML or JSON, kubectl tables and descriptions, events, logs, curl -v transcripts, client errors, access logs, istioctl analyze.`,
+YAML or JSON, kubectl tables and descriptions, events, logs, curl -v transcripts, client errors, access logs, istioctl analyze.
+Either may come as a tar, gzip'd or not, as the agent keeps those of the last failures:
+  curl -s http://localhost:8080/failures/NAMESPACE/NAME | probe explain -`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), s, args[0]) },
 	}
@@ -65,28 +66,42 @@ func (f explainFlags) run(ctx context.Context, s streams, path string) error {
 
 // load reads a capture, or takes what there is for a paste.
 func (f explainFlags) load(ctx context.Context, s streams, path string) (hops.Run, error) {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		run, notes, err := capture.Load(path)
+	in, err := openSource(ctx, path, s.in)
+	defer in.close()
+	if err != nil {
+		return hops.Run{}, asUsage(err)
+	}
+	if in.dir != "" {
+		run, notes, err := capture.LoadAs(in.dir, in.name)
 		if several, ok := errors.AsType[*capture.AmbiguousError](err); ok {
 			run.Ref, err = f.choose(several.Services, several)
 		}
 		if _, other := errors.AsType[*capture.NotCaptureError](err); !other {
-			run.Warnings = append(run.Warnings, notes...)
+			run.Warnings = append(append(run.Warnings, in.notes...), notes...)
 			if err != nil {
 				return run, asUsage(err)
 			}
 			return run, nil
 		}
 	}
-	in := paste.Input{Path: path, Want: f.ref, Now: time.Now()}
-	if path == "-" {
-		in.Path, in.Files = "", []paste.File{{Name: "standard input", Reader: s.in}}
+	return f.paste(ctx, in)
+}
+
+// paste reads whatever it is.
+func (f explainFlags) paste(ctx context.Context, in *source) (hops.Run, error) {
+	what := paste.Input{Path: in.path, Want: f.ref, Now: time.Now()}
+	switch {
+	case in.dir != "":
+		what.Path = in.dir
+	case in.text != nil:
+		what.Path, what.Files = "", []paste.File{{Name: in.label(), Reader: in.text}}
 	}
-	got, err := paste.Read(ctx, in)
+	got, err := paste.Read(ctx, what)
 	if err != nil {
 		return hops.Run{}, asUsage(err)
 	}
-	run := hops.Run{Ref: got.Subject, Started: got.Time, Ended: got.Time, Snapshots: []hops.Snapshot{got.Snapshot}, Observations: got.Observations}
+	run := hops.Run{Ref: got.Subject, Started: got.Time, Ended: got.Time, Snapshots: []hops.Snapshot{got.Snapshot}, Observations: got.Observations,
+		Warnings: in.notes}
 	if f.ref.Name != "" || run.Ref.Name == "" && len(got.Services) > 1 {
 		if run.Ref, err = f.choose(got.Services, fmt.Errorf("the input speaks of %d services: %s; say which one with --isvc NAME", len(got.Services), names(got.Services))); err != nil {
 			return run, err

@@ -27,14 +27,17 @@ const (
 
 // Load reads a capture. notes name, in the user's words, files that were not or not wholly read. With an *AmbiguousError the run is whole except
 // for its Ref: set it and go on. A *NotCaptureError says that the folder has another layout.
-func Load(dir string) (run hops.Run, notes []string, err error) {
+func Load(dir string) (run hops.Run, notes []string, err error) { return LoadAs(dir, dir) }
+
+// LoadAs is Load for a folder that its user knows by another name: that of the archive that was unpacked there.
+func LoadAs(dir, name string) (run hops.Run, notes []string, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return hops.Run{}, nil, fmt.Errorf("capture %s: %w; give a directory that was written with --save", dir, err)
+		return hops.Run{}, nil, fmt.Errorf("capture %s: %w; give a directory that was written with --save", name, err)
 	}
 	defer root.Close()
 	l := &loader{root: root}
-	run, err = l.load(dir)
+	run, err = l.load(name)
 	return run, l.said(), err
 }
 
