@@ -184,7 +184,7 @@ var (
 
 // policyDenied tells Istio's words, and names the policy that the access log gives.
 func policyDenied(v *View) []Match {
-	policies := slices.Concat(v.Objects(SystemAuthPolicies), v.Objects(AuthPolicies))
+	policies, known := slices.Concat(v.Objects(SystemAuthPolicies), v.Objects(AuthPolicies)), v.hosts()
 	lines := accessLines(v, func(e AccessEntry) (Match, bool) {
 		found := deniedBy.FindStringSubmatch(e.Details)
 		if found == nil {
@@ -213,7 +213,7 @@ func policyDenied(v *View) []Match {
 	})
 	var probes []Match
 	for _, l := range v.Lines(SystemLogs) {
-		if probeDenial.Match(l.Text) && strings.Contains(strings.ToLower(l.Text), "probing of") && probesOurs(v, l.Text) {
+		if probeDenial.Match(l.Text) && strings.Contains(strings.ToLower(l.Text), "probing of") && probesOurs(v, known, l.Text) {
 			probes = append(probes, Match{Step: gatewayStep(Outside), Confidence: Possible, Evidence: []Evidence{LineEvidence(l)}})
 		}
 	}
@@ -248,7 +248,7 @@ func strict(v *View) []Evidence {
 
 // tlsMismatch finds connections that ended over TLS. Resets speak of it only beside a policy that demands it.
 func tlsMismatch(v *View) []Match {
-	policies := strict(v)
+	policies, known := strict(v), v.hosts()
 	place := func(o *Observation) Step {
 		if o.Upstream() {
 			return Step{Hop: LocalGateway, Component: v.Flow().EntryPoint}
@@ -269,7 +269,10 @@ func tlsMismatch(v *View) []Match {
 			return Match{Step: place(o), Evidence: sawBody(o)}, resetWords.Match(o.wording())
 		})...)
 	for _, l := range v.Lines(SystemLogs) {
-		if resetWords.Match(l.Text) && (strings.Contains(l.Text, "robing") || strings.Contains(l.Text, "probe")) && (probesOurs(v, l.Text) || concerns(v, l.Text)) {
+		if !resetWords.Match(l.Text) || !strings.Contains(l.Text, "robing") && !strings.Contains(l.Text, "probe") {
+			continue
+		}
+		if hostInProbe(l.Text) == "" && concerns(v, l.Text) || hostInProbe(l.Text) != "" && probesOurs(v, known, l.Text) {
 			reset = append(reset, Match{Step: gatewayStep(Outside), Evidence: []Evidence{LineEvidence(l)}})
 		}
 	}

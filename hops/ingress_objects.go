@@ -49,7 +49,7 @@ func ingressObjectRules() []Rule {
 				Client: "404 with an empty body, or nothing",
 				Logs:   "net-istio: Probing of http://HOST:80/healthz failed, IP: ..., ready: false, error: ... (depth: N)",
 			},
-			Needs:    []Source{KnativeIngresses, Routes, KnativeServices, InferenceServices, SystemLogs},
+			Needs:    []Source{KnativeIngresses, Routes, KnativeServices, InferenceServices, SystemLogs, VirtualServices},
 			Explains: []string{"kserve-virtualservice-missing", "wrong-host-no-route"},
 			Match:    probesFail,
 		},
@@ -321,10 +321,11 @@ func probesFail(v *View) []Match {
 	}
 	conditions := FirstOf(routeCondition(KnativeIngresses, "Unknown", waits), routeCondition(Routes, "Unknown", waits),
 		routeCondition(KnativeServices, "Unknown", waits), routeCondition(InferenceServices, "Unknown", waits))(v)
-	ready := slices.ContainsFunc(v.Objects(KnativeIngresses), (*Object).Ready)
+	ready, known := slices.ContainsFunc(v.Objects(KnativeIngresses), (*Object).Ready), v.hosts()
 	var lines []Match
 	for _, l := range v.Lines(SystemLogs) {
-		if probingFailed.Match(l.Text) && probesOurs(v, l.Text) {
+		before := !l.Time.IsZero() && l.Time.Before(v.ix.created) // of an earlier service of that name
+		if !before && probingFailed.Match(l.Text) && probesOurs(v, known, l.Text) {
 			lines = append(lines, Match{Step: Step{Hop: KnativeRoute, Component: cmp.Or(ComponentInName(hostInProbe(l.Text)), v.Flow().EntryPoint)}, Evidence: []Evidence{LineEvidence(l)},
 				Summary: "the gateways do not answer the ingress controller's probe for this route"})
 		}
@@ -347,18 +348,31 @@ func probesFail(v *View) []Match {
 
 var probedHost = regexp.MustCompile(`(?i)probing of https?://([^\s:/"]+)`)
 
+// hostInProbe is the host that a line of the prober is about; "" for any other line.
 func hostInProbe(line string) string {
 	if m := probedHost.FindStringSubmatch(line); m != nil {
-		name, _, _ := strings.Cut(m[1], ".")
-		return name
+		return bareHost(m[1])
 	}
 	return ""
 }
 
-// probesOurs says whether a line of the prober is about a host of the service.
-func probesOurs(v *View, line string) bool {
-	name := v.Ref().Name
-	return name == "" || NamedFor(name, hostInProbe(line))
+// probesOurs says whether a line of the prober is about a host of the service: one that is known, a tag's before it, or, while none is known, a name
+// that Knative's default templates give (NAME.NAMESPACE.DOMAIN).
+func probesOurs(v *View, known hosts, line string) bool {
+	host, ref := hostInProbe(line), v.Ref()
+	if ref.Name == "" || known.kind(host) == hostOwn || known.kind(host) == hostPart {
+		return true
+	}
+	for _, c := range v.Flow().Components {
+		for _, r := range c.Revisions {
+			if rest, tagged := strings.CutPrefix(host, r.Tag+"-"); r.Tag != "" && tagged && known.kind(rest) == hostPart {
+				return true
+			}
+		}
+	}
+	label, rest, _ := strings.Cut(host, ".")
+	ns, _, _ := strings.Cut(rest, ".")
+	return known.kind(host) == hostUnknown && NamedFor(ref.Name, label) && (ref.Namespace == "" || ns == "" || ns == ref.Namespace)
 }
 
 // ingressConfig reads the part of KServe's configuration that is about routes; nil when it is not there or no JSON.
