@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -24,7 +23,7 @@ type Fleet struct {
 	at     map[string]string // target -> loopback address
 }
 
-// Copy gives the demo's service another name and namespace, everywhere.
+// Copy gives the demo's service another name and namespace, everywhere, and another uid.
 func (d Demo) Copy(ref hops.Ref) (hops.Run, error) {
 	run, err := d.load()
 	if err != nil {
@@ -34,16 +33,14 @@ func (d Demo) Copy(ref hops.Ref) (hops.Run, error) {
 	if err != nil {
 		return run, fmt.Errorf("copy %s: %w", d.Ref, err)
 	}
-	raw = word(d.Ref.Name).ReplaceAll(raw, []byte(ref.Name))
-	raw = word(d.Ref.Namespace).ReplaceAll(raw, []byte(ref.Namespace))
+	joined := hops.Join(run.Snapshots)
+	raw = []byte(parse(gapped(string(raw), d.Ref, uidIn(&joined))).of(ref))
 	var out hops.Run
 	if err := json.Unmarshal(raw, &out); err != nil {
 		return run, fmt.Errorf("copy %s: %w", d.Ref, err)
 	}
 	return out, nil
 }
-
-func word(w string) *regexp.Regexp { return regexp.MustCompile(`\b` + regexp.QuoteMeta(w) + `\b`) }
 
 // Member is one service of a fleet.
 type Member struct {
