@@ -43,7 +43,7 @@ func (r *runner) cheapest() (asks []dial.Request, whole bool) {
 	for _, e := range r.run.Flow.Entries {
 		door := e.Step.Door
 		switch {
-		case door == "" && !r.split(e) || !r.wanted(door):
+		case door == "" && !Split(e) || !r.wanted(door):
 		case e.Request && r.mayWake(e.Step):
 			asks = append(asks, r.request(e))
 			reached[door] = true
@@ -56,8 +56,8 @@ func (r *runner) cheapest() (asks []dial.Request, whole bool) {
 	return asks, !open
 }
 
-// split says whether an entry is that of a revision which gets a share of the traffic only.
-func (r *runner) split(e hops.Entry) bool {
+// Split says whether an entry is that of a revision which gets a share of the traffic only.
+func Split(e hops.Entry) bool {
 	return e.Step.Hop == hops.QueueProxy && e.Step.Weight > 0 && e.Step.Weight < 100
 }
 
