@@ -26,7 +26,7 @@ func activatorRules() []Rule {
 				Logs:   "activator: Healthcheck failed: connection has not yet been established",
 			},
 			Needs:    []Source{SystemDeployments, SystemPods, Pods},
-			Explains: []string{"no-healthy-backends", "scale-from-zero-timeout"},
+			Explains: []string{"no-healthy-backends", "scale-from-zero-timeout", "ingress-probe-failing"},
 			Match:    systemDown(Activator, activatorNames),
 		},
 		{
@@ -55,7 +55,7 @@ func activatorRules() []Rule {
 			},
 			Needs: []Source{SystemLogs, AccessLogs, Requests, NetworkPolicies, SystemPolicies},
 			Explains: []string{"activator-autoscaler-unreachable", "activator-down", "scale-from-zero-timeout", "no-healthy-backends", "progress-deadline-exceeded",
-				"ingress-probe-failing"},
+				"ingress-probe-failing", "transformer-predictor-unreachable", "explainer-not-ready-or-unreachable"},
 			Match: blocked,
 		},
 		{

@@ -19,7 +19,7 @@ func wakingRules() []Rule {
 				Logs:   "activator: Throttler try error ... context deadline exceeded",
 			},
 			Needs:    []Source{Requests, ClientLog, SystemLogs, Pods, Revisions, PodAutoscalers},
-			Explains: nil,
+			Explains: []string{"gateway-timeout"},
 			Match: FirstOf(
 				OnAnswer(Activator, wokeTooLate),
 				Sure(Likely, waitedInActivator),

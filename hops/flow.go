@@ -54,8 +54,12 @@ func (s Step) ID() string {
 }
 
 // Within says whether a request that passes (or depends on) s also passes outer: outer is the same step or lies further out along s's path.
-// A step that leaves door, component or revision open lies on every path. A transformer and an explainer lie outside the predictor they call.
+// A step that leaves door, component or revision open lies on every path. A transformer and an explainer lie outside the predictor they call. The
+// control plane lies beside the path: what it leaves undone may have its cause at any step.
 func (s Step) Within(outer Step) bool {
+	if outer.Hop == ControlPlane {
+		return true
+	}
 	if s.Door != "" && outer.Door != "" && s.Door != outer.Door {
 		return false
 	}

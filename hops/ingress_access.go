@@ -48,7 +48,7 @@ func ingressAccessRules() []Rule {
 				Logs:   "rbac_access_denied_matched_policy[...]; net-istio: the response status is 403",
 			},
 			Needs:    []Source{Requests, AccessLogs, VirtualServices, AuthPolicies, SystemAuthPolicies, SystemLogs},
-			Explains: []string{"ingress-probe-failing"},
+			Explains: []string{"ingress-probe-failing", "transformer-predictor-unreachable", "explainer-not-ready-or-unreachable"},
 			Match:    policyDenied,
 		},
 		{
@@ -62,7 +62,7 @@ func ingressAccessRules() []Rule {
 				Logs:   "gateway: 503 UF,URX with TLS_error; UC; activator: connection reset by peer",
 			},
 			Needs:    []Source{Requests, AccessLogs, VirtualServices, PeerAuths, SystemPeerAuths, DestinationRules, SystemLogs},
-			Explains: []string{"gateway-protocol-mismatch", "ingress-probe-failing"},
+			Explains: []string{"gateway-protocol-mismatch", "ingress-probe-failing", "transformer-predictor-unreachable", "explainer-not-ready-or-unreachable"},
 			Match:    tlsMismatch,
 		},
 	}, protocolRules()...)
@@ -200,7 +200,7 @@ func policyDenied(v *View) []Match {
 			}
 		}
 		if strings.HasPrefix(e.Cluster, "inbound|") {
-			m.Step = Step{Hop: QueueProxy, Component: v.Flow().EntryPoint}
+			m.Step = Step{Hop: QueueProxy, Component: cmp.Or(ComponentInName(bareHost(e.Authority)), ComponentInName(e.Line.Pod), v.Flow().EntryPoint)}
 		}
 		return m, true
 	})

@@ -40,7 +40,7 @@ func knativeRouteRules() []Rule {
 				Logs:   "Failed to list *v1alpha3.VirtualService: ... unknown field; leader election lost; timed out waiting for caches to sync",
 			},
 			Needs:    []Source{KnativeIngresses, Routes, KnativeServices, InferenceServices, SystemDeployments, SystemPods, SystemConfigMaps, SystemLogs},
-			Explains: broken,
+			Explains: slices.Concat(broken, []string{"ingress-probe-failing"}),
 			Match:    controllerStuck(Re(`(?i)(failed to (list|watch) \S*(virtualservice|gateway|ingress|destinationrule|httproute)\b.*(unknown field|cannot unmarshal|unmarshal|decode|could not find the requested resource|forbidden))|leader ?election lost|(failed to wait for|timed out waiting for).* caches? to sync`)),
 		},
 		{

@@ -17,7 +17,7 @@ func localGatewayRules() []Rule {
 				Logs:   "ingress gateway: 503 NC cluster_not_found, or 503 UH no_healthy_upstream with the local gateway as cluster",
 			},
 			Needs:    []Source{Requests, AccessLogs, VirtualServices, AllVirtualServices, SystemServices, SystemPods, SystemDeployments},
-			Explains: []string{"transformer-predictor-unreachable", "ingress-probe-failing"},
+			Explains: []string{"transformer-predictor-unreachable", "explainer-not-ready-or-unreachable", "ingress-probe-failing"},
 			Match:    localGatewayMissing,
 		},
 	}

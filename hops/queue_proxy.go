@@ -58,7 +58,8 @@ func queueProxyRules() []Rule {
 				Client: "504 'request timeout' (15 bytes) after just the timeout, or 504 'activator request timeout' with ready pods",
 				Logs:   "queue-proxy: Request timeout: 5m0s",
 			},
-			Needs: []Source{Requests, ClientLog, ContainerLogs, Pods, Revisions},
+			Needs:    []Source{Requests, ClientLog, ContainerLogs, Pods, Revisions},
+			Explains: []string{"gateway-timeout"},
 			Match: FirstOf(
 				OnAnswer(QueueProxy, tookTooLong),
 				OnLine(QueueProxy, ClientLog, "", Re(`(?i)(?:^|[^a-z\s])\s*request timeout`)),

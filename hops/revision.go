@@ -58,7 +58,7 @@ func revisionRules() []Rule {
 				Logs:   "gateway access log 503 UH with the revision's Service as cluster",
 			},
 			Needs:    []Source{Requests, AccessLogs, ServerlessServices, PodAutoscalers},
-			Explains: []string{"revision-missing-waiting"},
+			Explains: []string{"revision-missing-waiting", "transformer-predictor-unreachable", "explainer-not-ready-or-unreachable"},
 			Match: FirstOf(
 				OnAnswer(Revision, noUpstream),
 				Sure(Likely, accessOfRevision(Revision, func(e AccessEntry) bool { return e.Flag("UH") || e.Details == "no_healthy_upstream" })),

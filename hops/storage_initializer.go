@@ -97,7 +97,7 @@ func storageRunRules(table []storageWords) []Rule {
 			Fix:      "use gs://, s3://, pvc://, hdfs://, https://, hf:// or oci:// in storageUri of inferenceservice {isvc} (-n {ns}), or add a ClusterStorageContainer that supports the scheme",
 			Looks:    Looks{Status: "event InternalError 'StorageURI not supported: ...'; every condition Unknown; no child object", Client: "404", Logs: "Cannot recognize storage type for ..."},
 			Needs:    saidSources(ContainerLogs),
-			Explains: storageSymptoms(),
+			Explains: storageSymptoms("kserve-controller-slow"),
 			Match: settled(AnyOf(storageTold(table, "storage-uri-unsupported"), schemeUnknown, told(fault{Hop: StorageInitializer, Events: "InternalError|ReconcileFailed",
 				Says: Re(`(?i)StorageURI not supported|storageUri \[\S*\] is not supported`).Match}))),
 		},
