@@ -99,7 +99,7 @@ const (
 	leastShare = 0.05
 )
 
-// timeNote reads "of the 2.1s of the request at the ingress gateway, 2s in container, 80ms in activator".
+// timeNote reads "of 2.1s at the ingress gateway: 2s in container, 80ms in activator".
 func (t *Trace) timeNote(o *Observation) string {
 	var parts []string
 	for i, s := range t.shares(o) {
@@ -107,7 +107,7 @@ func (t *Trace) timeNote(o *Observation) string {
 			parts = append(parts, rounded(s.took)+" "+s.where)
 		}
 	}
-	return fmt.Sprintf("of the %s of the request at the %s, %s", rounded(o.Took), doorName(o.Step.Door), strings.Join(parts, ", "))
+	return fmt.Sprintf("of %s at the %s: %s", rounded(o.Took), doorName(o.Step.Door), strings.Join(parts, ", "))
 }
 
 // rounded keeps two digits or three of a length.

@@ -42,6 +42,8 @@ type Options struct {
 
 	// Unrecorded leaves it to the mesh's own sampling whether it records the requests: traceparent says that nobody asked for it.
 	Unrecorded bool
+	// FrontOnly leaves out of a light run what lies behind the front doors: it cannot be reached from here.
+	FrontOnly bool
 	// After is a light run that failed just now: the full run goes on from what it saw at the front doors, as one trace.
 	After *hops.Run
 	// Body takes the whole body of each answer to a real request, up to 1 MiB, by the request's span id, before redaction. It may be called from
@@ -80,9 +82,11 @@ type Sink interface {
 	Export(ctx context.Context, run *hops.Run) error
 }
 
-// SpanReader reads the spans of a trace back.
+// SpanReader reads back what other programs added to a run's trace.
 type SpanReader interface {
-	Trace(ctx context.Context, traceID string) ([]hops.Span, error)
+	// Spans waits, within a bound of its own and the context's, for the spans that the run's requests let expect. Remarks say in the user's words what
+	// did not come, or why nothing could be read: they are about tracing, never about the service.
+	Spans(ctx context.Context, run *hops.Run) (spans []hops.Span, remarks []string)
 }
 
 // Deps are what a probe needs from outside.
@@ -96,4 +100,6 @@ type Deps struct {
 	ID func([]byte)
 	// Progress takes one line about what is being waited for; nil is quiet.
 	Progress func(string)
+	// Spans reads the run's trace back as further evidence; nil reads none and waits for none.
+	Spans SpanReader
 }

@@ -43,6 +43,7 @@ func Run(ctx context.Context, d Deps, o Options) (hops.Run, error) {
 	r.run.Reads, r.run.ReadTook = d.Reader.Reads()
 	r.run.Ended = d.Now()
 	r.run.Verdict = hops.Diagnose(r.run.Facts(), r.run.Ended, d.Rules)
+	r.readBack(ctx)
 	return r.run, nil
 }
 

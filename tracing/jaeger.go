@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -24,8 +25,9 @@ var ErrIncomplete = errors.New("not all spans had arrived")
 const (
 	readWait  = 5 * time.Second // for one answer
 	firstPoll = 100 * time.Millisecond
-	lastPoll  = time.Second
-	maxAnswer = 32 << 20 // bytes; a trace of ours has some hundred spans
+	lastPoll  = 500 * time.Millisecond
+	lastLook  = 250 * time.Millisecond // before the end
+	maxAnswer = 32 << 20               // bytes; a trace of ours has some hundred spans
 )
 
 // Jaeger reads traces from one Jaeger.
@@ -61,7 +63,7 @@ func (j *Jaeger) Trace(ctx context.Context, traceID string) ([]hops.Span, error)
 	req.Header.Set("Accept", "application/json")
 	resp, err := j.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w; check the Jaeger address", err)
+		return nil, j.unanswered(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -72,6 +74,22 @@ func (j *Jaeger) Trace(ctx context.Context, traceID string) ([]hops.Span, error)
 		return nil, fmt.Errorf("%s: trace %s is longer than %d MiB", j.show(), traceID, maxAnswer>>20)
 	}
 	return j.answer(resp, body, traceID)
+}
+
+// unanswered says why no answer came. The text of an *url.Error is left away: it holds the address with its user. A server that takes no connection
+// is not asked again, as waiting is for spans.
+func (j *Jaeger) unanswered(err error) error {
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		err = outer.Err
+	}
+	dial, _ := errors.AsType[*net.OpError](err)
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s does not answer: %w", j.show(), err)
+	case dial != nil && dial.Op == "dial":
+		return &badAnswer{fmt.Sprintf("%s cannot be reached: %v; check the address: it is that of the query service, usually port 16686", j.show(), err)}
+	}
+	return fmt.Errorf("%s: %w; check the address", j.show(), err)
 }
 
 // show is the address for messages, without user and password.
@@ -189,8 +207,10 @@ func pad(id string, n int) string {
 func (j *Jaeger) Wait(ctx context.Context, traceID string, want func([]hops.Span) bool, most time.Duration) ([]hops.Span, error) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
+	defer j.http.CloseIdleConnections()
 	var last []hops.Span
 	var failed error
+	end, _ := ctx.Deadline()
 	for pause := firstPoll; ; pause = min(2*pause, lastPoll) {
 		spans, err := j.Trace(ctx, traceID)
 		var bad *badAnswer
@@ -204,7 +224,11 @@ func (j *Jaeger) Wait(ctx context.Context, traceID string, want func([]hops.Span
 		case ctx.Err() == nil || failed == nil:
 			failed = err
 		}
-		timer := time.NewTimer(pause)
+		next := pause
+		if left := time.Until(end) - lastLook; left > 0 {
+			next = min(next, left)
+		}
+		timer := time.NewTimer(next)
 		select {
 		case <-timer.C:
 			continue

@@ -2,7 +2,6 @@
 package tracing
 
 import (
-	"cmp"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -59,6 +58,9 @@ func JoinSpans(run *hops.Run, spans []hops.Span) Joins {
 		}
 		out.Requests = append(out.Requests, Join{Observation: i})
 	}
+	facts := run.Facts()
+	facts.Spans = spans
+	trace := hops.NewTrace(&facts)
 	byID := map[string]hops.Span{}
 	for _, s := range spans {
 		byID[s.SpanID] = s
@@ -77,7 +79,7 @@ func JoinSpans(run *hops.Run, spans []hops.Span) Joins {
 		}
 		j := &out.Requests[i]
 		j.Spans = append(j.Spans, s)
-		if h := roleIn(run, s, byID); h != "" && !slices.Contains(j.Hops, h) {
+		if h := trace.Hop(s); h != "" && !slices.Contains(j.Hops, h) {
 			j.Hops = append(j.Hops, h)
 		}
 	}
@@ -97,138 +99,6 @@ func top(s hops.Span, byID map[string]hops.Span, ours map[string]bool) string {
 		s = up
 	}
 	return s.SpanID
-}
-
-// Role tells which hop sent a span. Envoy marks its spans with its own tags; Knative's have fixed names (knative.dev/serving/pkg/activator/handler
-// and pkg/queue). "" for the spans that their libraries add in between.
-func Role(run *hops.Run, s hops.Span) hops.Hop {
-	_, flags := s.Tags["response_flags"]
-	_, cluster := s.Tags["upstream_cluster"]
-	switch {
-	case flags || cluster || s.Tags["component"] == "proxy":
-		return gatewayRole(run, s.Service)
-	case s.Service == "activator" || s.Name == "throttler_try" || s.Name == "activator_proxy":
-		return hops.Activator
-	case s.Name == "queue" || strings.HasPrefix(s.Name, "kn.queueproxy."):
-		return hops.QueueProxy
-	}
-	return ""
-}
-
-// gatewayRole tells the gateways apart by the names that the run knows them by, as Envoy calls itself NAME.NAMESPACE.
-func gatewayRole(run *hops.Run, service string) hops.Hop {
-	name, _, _ := strings.Cut(service, ".")
-	for _, d := range run.Flow.Doors {
-		if name != "" && name == d.Gateway.Name {
-			if d.Door == hops.ClusterLocal {
-				return hops.LocalGateway
-			}
-			return hops.IngressGateway
-		}
-	}
-	if strings.Contains(service, "local") {
-		return hops.LocalGateway
-	}
-	return hops.IngressGateway
-}
-
-// roleIn is the role of a span, or that of the nearest parent of the same service when its own name says nothing.
-func roleIn(run *hops.Run, s hops.Span, byID map[string]hops.Span) hops.Hop {
-	for range byID {
-		if h := Role(run, s); h != "" {
-			return h
-		}
-		up, ok := byID[s.ParentID]
-		if !ok || up.Service != s.Service {
-			return ""
-		}
-		s = up
-	}
-	return ""
-}
-
-// Predicted lists the hops that should have sent spans for a request: those that can, on the path that it is known to have passed. Knative leaves
-// knocks out of its traces, the model servers have no spans, and a transformer does not hand the trace on to the predictor.
-func Predicted(run *hops.Run, observation int) []hops.Hop {
-	o := &run.Observations[observation]
-	if o.Outcome != hops.Answered || o.From != "" {
-		return nil
-	}
-	component := o.Step.Component
-	if component == "" {
-		component = run.Flow.EntryPoint
-	}
-	var out []hops.Hop
-	for _, s := range run.Flow.Steps {
-		switch {
-		case slices.Contains(out, s.Hop) || !s.Within(o.Step) || s.Component != "" && s.Component != component:
-			continue
-		case !o.OK() && s.ID() != o.Step.ID(): // where it ended is for the rules to say
-			continue
-		case s.Hop == hops.IngressGateway || s.Hop == hops.LocalGateway:
-			out = append(out, s.Hop)
-		case s.Hop == hops.Activator && o.Asked == hops.RealRequest && alwaysProxied(run, s):
-			out = append(out, s.Hop)
-		case s.Hop == hops.QueueProxy && o.Asked == hops.RealRequest:
-			out = append(out, s.Hop)
-		}
-	}
-	return out
-}
-
-// alwaysProxied says whether the activator stands before every weighted revision of the step's component.
-func alwaysProxied(run *hops.Run, s hops.Step) bool {
-	c, _ := run.Flow.Component(s.Component)
-	proxied := false
-	for _, r := range c.Revisions {
-		if r.Weight == 0 {
-			continue
-		}
-		if !r.ViaProxy {
-			return false
-		}
-		proxied = true
-	}
-	return proxied
-}
-
-// Complete is a condition for Jaeger.Wait: every predicted hop has sent a span that leads to its request.
-func Complete(run *hops.Run) func([]hops.Span) bool {
-	return func(spans []hops.Span) bool {
-		for _, j := range JoinSpans(run, spans).Requests {
-			if len(j.missing(run)) > 0 {
-				return false
-			}
-		}
-		return true
-	}
-}
-
-func (j Join) missing(run *hops.Run) []hops.Hop {
-	return slices.DeleteFunc(Predicted(run, j.Observation), func(h hops.Hop) bool { return slices.Contains(j.Hops, h) })
-}
-
-// Remarks says in the user's words where the trace is not whole.
-func (j Joins) Remarks(run *hops.Run) []string {
-	var out []string
-	for _, r := range j.Requests {
-		if missing := r.missing(run); len(missing) > 0 {
-			o := &run.Observations[r.Observation]
-			out = append(out, fmt.Sprintf("no span of %s for the %s at %s: its tracing is off, samples, or sends elsewhere", list(missing), o.Asked, o.Step.ID()))
-		}
-	}
-	for _, s := range j.Stray {
-		out = append(out, fmt.Sprintf("span %q of %s hangs under no request of ours: its parent %s was not sent", s.Span.Name, s.Span.Service, cmp.Or(s.Missing, "(none)")))
-	}
-	return out
-}
-
-func list(hs []hops.Hop) string {
-	var out []string
-	for _, h := range hs {
-		out = append(out, string(h))
-	}
-	return strings.Join(out, ", ")
 }
 
 // flat gives our own spans in the form of those read back.

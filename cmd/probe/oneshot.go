@@ -57,6 +57,7 @@ type oneShot struct {
 	save       string
 	ending     string
 	export     exportFlags
+	back       readBackFlags
 }
 
 func (o *oneShot) flags(f *pflag.FlagSet) {
@@ -88,6 +89,7 @@ func (o *oneShot) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.save, "save", "", "directory to save a capture in, for `probe explain`")
 	f.StringVar(&o.ending, "termination-log", "", "file to write the verdict to in short, when it exists; the text output ends in it too")
 	o.export.flags(f)
+	o.back.flags(f)
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "path to the kubeconfig file")
 	kubectl := pflag.NewFlagSet("kubectl", pflag.ContinueOnError)
 	clientcmd.BindOverrideFlags(&o.overrides, kubectl, clientcmd.RecommendedConfigOverrideFlags(""))
@@ -105,7 +107,14 @@ func usage(format string, args ...any) error { return &exit{exitUsage, fmt.Error
 
 // run does one probe: everything that can be refused is refused before anything is sent.
 func (o *oneShot) run(ctx context.Context, s streams) error {
+	spans, err := o.back.open()
+	if err != nil {
+		return err
+	}
 	if o.sweeping() {
+		if spans != nil {
+			return usage("--jaeger is for one service: give --isvc NAME")
+		}
 		return o.sweep(ctx, s)
 	}
 	opts, err := o.options(s)
@@ -128,7 +137,7 @@ func (o *oneShot) run(ctx context.Context, s streams) error {
 		}
 	}()
 	progress := newProgress(s, o.output == "text")
-	deps := probe.Deps{Reader: cluster, Rules: hops.Rules(), Now: time.Now, ID: func(b []byte) { rand.Read(b) }, Progress: progress.say}
+	deps := probe.Deps{Reader: cluster, Rules: hops.Rules(), Now: time.Now, ID: func(b []byte) { rand.Read(b) }, Progress: progress.say, Spans: spans}
 	forward := func() (dial.Dialer, error) { return portForward(config, cluster, &closers) }
 	var connectErr error
 	deps.Connect = func(f *hops.Flow) probe.Sender {

@@ -1,9 +1,10 @@
-// telemetry.go: traces out, by OTLP and as a waterfall.
+// telemetry.go: traces out, by OTLP and as a waterfall, and back in from Jaeger.
 package main
 
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -39,6 +40,35 @@ func (e *exportFlags) open() (probe.Sink, error) {
 		return nil, nil
 	}
 	return x, nil
+}
+
+// readBackFlags say where traces are read back from. Without --jaeger nothing is, and nothing is waited for.
+type readBackFlags struct {
+	address string
+	wait    time.Duration
+}
+
+// longestWait is more than any batch of spans is held back for.
+const longestWait = 5 * time.Minute
+
+func (r *readBackFlags) flags(f *pflag.FlagSet) {
+	f.StringVar(&r.address, "jaeger", "", "URL of Jaeger's query service: wait for what gateways, activator and queue-proxy add to the trace, and use it as evidence")
+	f.DurationVar(&r.wait, "jaeger-wait", tracing.DefaultWait, "how long to wait for these spans at most; an answer that is whole ends the wait")
+}
+
+// open checks the flags; nil when nothing is to be read back.
+func (r *readBackFlags) open() (probe.SpanReader, error) {
+	if r.wait <= 0 || r.wait > longestWait {
+		return nil, usage("--jaeger-wait %s: a time above 0, and at most %s", r.wait, longestWait)
+	}
+	if r.address == "" {
+		return nil, nil
+	}
+	j, err := tracing.NewJaeger(r.address, nil)
+	if err != nil {
+		return nil, usage("--jaeger: %w", err)
+	}
+	return tracing.ReadBack{Jaeger: j, Wait: r.wait}, nil
 }
 
 // export sends a run. It has its own time limit, so that an interrupted run is sent too.
