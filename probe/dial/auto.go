@@ -12,8 +12,8 @@ import (
 
 // Auto chooses a dialer for each target. A nil dialer is a way that does not exist here.
 type Auto struct {
+	Address Dialer // the outside door's gateway, when the user gave its address; it goes before all other ways
 	InPod   Dialer // set when the probe itself runs in a pod: then nothing else is tried
-	Address Dialer // the outside door's gateway, when the user gave its address
 	Forward Dialer // through the API server
 	Network Dialer // the outside door over the user's own network, when a port-forward has no way
 	Outside hops.Target
@@ -23,10 +23,10 @@ type Auto struct {
 func (a *Auto) Dial(ctx context.Context, t hops.Target) (net.Conn, hops.Vantage, error) {
 	outside := t.Kind == a.Outside.Kind && t.Namespace == a.Outside.Namespace && t.Name == a.Outside.Name && t.Port == a.Outside.Port
 	switch {
-	case a.InPod != nil:
-		return a.InPod.Dial(ctx, t)
 	case outside && a.Address != nil:
 		return a.Address.Dial(ctx, t)
+	case a.InPod != nil:
+		return a.InPod.Dial(ctx, t)
 	case a.Forward == nil && outside && a.Network != nil:
 		return a.Network.Dial(ctx, t)
 	case a.Forward == nil:

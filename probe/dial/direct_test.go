@@ -185,7 +185,8 @@ func TestAuto(t *testing.T) {
 		want   hops.Vantage
 		err    string
 	}{
-		{"in a pod", Auto{InPod: inPod, Address: address, Forward: forward, Network: network}, door, hops.InPod, ""},
+		{"in a pod", Auto{InPod: inPod, Forward: forward, Network: network}, door, hops.InPod, ""},
+		{"in a pod, by an address that was given", Auto{InPod: inPod, Address: address, Forward: forward, Network: network}, door, hops.Address, ""},
 		{"address for the door", Auto{Address: address, Forward: forward, Network: network}, door, hops.Address, ""},
 		{"address is for the door only", Auto{Address: address, Forward: forward, Network: network}, inner, hops.PortForward, ""},
 		{"another port is not the door", Auto{Address: address, Forward: forward, Network: network}, other, hops.PortForward, ""},
