@@ -1,7 +1,10 @@
 // answer.go: who wrote the answer that a client saw. It is decided by rule, not by guess.
 package hops
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // Writer is who wrote an answer.
 type Writer string
@@ -48,8 +51,8 @@ func WroteIt(o *Observation) Writer {
 	if o.Step.Hop == Client && o.Step.Door == ClusterLocal && !o.FromEnvoy() { // Standard mode: the Service leads to the pods
 		return ByModel
 	}
-	if atGateway && !o.FromEnvoy() && o.Step.Hop != "" && len(o.Header) > 0 {
-		return BeforeGateway
+	if atGateway && !o.FromEnvoy() && o.Step.Hop != "" && (len(o.Header) > 0 || nginxPage(o) != "") {
+		return notByEnvoy(o)
 	}
 	switch o.Step.Hop {
 	case Container:
@@ -60,6 +63,25 @@ func WroteIt(o *Observation) Writer {
 		}
 	}
 	return Behind
+}
+
+// ownPage is the foot of the error pages that nginx and what is built on it write themselves (nginx src/http/ngx_http_special_response.c).
+var ownPage = regexp.MustCompile(`<center>((?:nginx|openresty|tengine)[^<]*)</center>`)
+
+// nginxPage is the name under which an nginx signed its own error page; "" for any other answer.
+func nginxPage(o *Observation) string { return firstGroup(ownPage, o.Body) }
+
+// notByEnvoy tells who wrote an answer at a front door that bears no mark of Envoy. Where the gateway itself was dialled nothing can stand in front of
+// it: it is of another kind, such as an ingress controller built on nginx.
+func notByEnvoy(o *Observation) Writer {
+	dialled := o.Step.Hop == IngressGateway && (o.Vantage == PortForward || o.Vantage == InPod)
+	switch {
+	case dialled && nginxPage(o) != "":
+		return ByGateway
+	case dialled:
+		return Behind
+	}
+	return BeforeGateway
 }
 
 // byText knows the texts of Knative's data plane (knative.dev/serving/pkg/activator, pkg/queue, pkg/http/handler) and of KServe's server
@@ -121,8 +143,11 @@ func Suspect(o *Observation) Hop {
 // gatewayMade tells where a request ended whose answer the first gateway wrote itself (lab: one state at a time was broken and asked).
 func gatewayMade(o *Observation, body string, entry Hop) Hop {
 	route, next := KServeRoute, LocalGateway
-	if o.Step.Door == "" { // entered behind KServe's route, with the component's own host
+	switch {
+	case o.Step.Door == "": // entered behind KServe's route, with the component's own host
 		route, next = KnativeRoute, Revision
+	case nginxPage(o) != "": // an ingress controller of Standard mode, which sends to the pods
+		next = Revision
 	}
 	switch status := o.httpStatus(); {
 	case status == 404:

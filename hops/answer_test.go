@@ -33,6 +33,7 @@ func TestWhoAnsweredAndWhereItEnded(t *testing.T) {
 		{"policy at the ingress gateway", outside, 403, envoy, "RBAC: access denied", hops.Answered, hops.ByGateway, hops.IngressGateway},
 		{"policy at the local gateway", outside, 403, passed, "RBAC: access denied", hops.Answered, hops.Behind, hops.LocalGateway},
 		{"a proxy in front", outside, 503, map[string]string{"server": "nginx"}, "<html>", hops.Answered, hops.BeforeGateway, hops.Client},
+		{"nginx's own page in front", outside, 502, map[string]string{"server": "nginx"}, "<hr><center>nginx/1.25</center>", hops.Answered, hops.BeforeGateway, hops.Client},
 		{"slower than the revision's timeout", outside, 504, passed, "request timeout", hops.Answered, hops.ByQueueProxy, hops.Container},
 		{"the same while the activator is in the path", outside, 504, passed, "activator request timeout", hops.Answered, hops.ByActivator, hops.Activator},
 		{"the container died under the request", outside, 502, passed, "EOF", hops.Answered, hops.ByQueueProxy, hops.Container},
@@ -43,6 +44,36 @@ func TestWhoAnsweredAndWhereItEnded(t *testing.T) {
 		{"the name does not resolve", outside, 0, nil, "", hops.DNSFailed, hops.ByNobody, hops.Client},
 	} {
 		o := hops.Observation{Step: c.at, Asked: hops.RealRequest, Outcome: c.outcome, Status: c.status, Header: c.header, Body: c.body}
+		if got := hops.WroteIt(&o); got != c.writer {
+			t.Errorf("%s: written by %q, want %q", c.name, got, c.writer)
+		}
+		if got := hops.Suspect(&o); got != c.suspect {
+			t.Errorf("%s: ended at %q, want %q", c.name, got, c.suspect)
+		}
+	}
+}
+
+// Where the gateway itself was dialled an nginx is the gateway, not something in front of it.
+func TestNginxAsTheGateway(t *testing.T) {
+	const page = "<html><hr><center>nginx</center></html>"
+	for _, c := range []struct {
+		name    string
+		vantage hops.Vantage
+		status  int
+		body    string
+		writer  hops.Writer
+		suspect hops.Hop
+	}{
+		{"no endpoints", hops.PortForward, 503, page, hops.ByGateway, hops.Revision},
+		{"refused by the pod", hops.InPod, 502, page, hops.ByGateway, hops.Revision},
+		{"slow", hops.InPod, 504, page, hops.ByGateway, hops.Revision},
+		{"no rule for the host", hops.PortForward, 404, page, hops.ByGateway, hops.KServeRoute},
+		{"body too large", hops.PortForward, 413, page, hops.ByGateway, hops.IngressGateway},
+		{"passed on", hops.PortForward, 500, "oops", hops.Behind, hops.Revision},
+		{"over the network something may stand in front", hops.Network, 503, page, hops.BeforeGateway, hops.Client},
+	} {
+		o := hops.Observation{Step: hops.Step{Hop: hops.IngressGateway, Door: hops.Outside}, Asked: hops.RealRequest, Vantage: c.vantage, Outcome: hops.Answered,
+			Status: c.status, Header: map[string]string{"server": "nginx"}, Body: c.body}
 		if got := hops.WroteIt(&o); got != c.writer {
 			t.Errorf("%s: written by %q, want %q", c.name, got, c.writer)
 		}

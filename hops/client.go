@@ -87,11 +87,17 @@ func answeredBefore(v *View) []Match {
 	class, _ := classOf(ourIngress(v))
 	out := frontRequests(v, func(o *Observation) (Match, bool) {
 		m := Match{Step: Step{Hop: Client, Door: o.Step.Door}}
-		server, via := o.Header["server"], o.Header["via"]
+		server, via, page := o.Header["server"], o.Header["via"], nginxPage(o)
 		html := strings.Contains(o.Header["content-type"], "text/html") || strings.HasPrefix(strings.ToLower(strings.TrimSpace(o.Body)), "<!doctype html") || strings.HasPrefix(strings.ToLower(strings.TrimSpace(o.Body)), "<html")
 		switch {
-		case o.Outcome != Answered || len(o.Header) == 0 || throughEnvoy(o) || o.OK() && !html || o.Status == 0:
+		case o.Outcome != Answered || len(o.Header) == 0 && page == "" || throughEnvoy(o) || o.OK() && !html || o.Status == 0:
 			return m, false
+		case page != "":
+			m.Evidence = append(sawStatus(o), RequestEvidence(o, "body", page))
+			m.Summary, m.Fix = proxySays(o, page)
+			if server == "" { // a server behind the gateway may be an nginx too
+				m.Confidence = Likely
+			}
 		case otherServers.MatchString(server):
 			m.Evidence = []Evidence{RequestEvidence(o, "server", server)}
 			m.Summary = "the answer comes from " + server + ", not from the gateway"
@@ -106,10 +112,44 @@ func answeredBefore(v *View) []Match {
 		}
 		return m, true
 	})
-	if v.Flow().Mode == Standard && class != "" && class != "istio" {
-		return nil
+	switch standard := v.Flow().Mode == Standard; {
+	case standard && class != "" && class != "istio":
+		return bodyRefused(v)
+	case standard && class == "":
+		return Sure(Possible, func(*View) []Match { return out })(v)
 	}
 	return out
+}
+
+// proxySays reads the own error page of an nginx in front of the gateway: what went wrong between the two, and what to do.
+func proxySays(o *Observation, server string) (summary, fix string) {
+	const compare = "; ask the gateway itself to compare: its address is in `kubectl get svc -n istio-system istio-ingressgateway`"
+	switch o.Status {
+	case 413:
+		return server + " refuses the body: it is larger than its limit",
+			"raise client_max_body_size of that nginx (annotation nginx.ingress.kubernetes.io/proxy-body-size on its Ingress, 1m unless set), or send fewer instances in one request"
+	case 502, 503:
+		return server + " stands in front of the gateway and finds nobody behind it who answers",
+			"look where that nginx sends requests: its upstream, or the Service of its Ingress and its endpoints, must lead to the gateway, by the protocol that the port speaks" + compare
+	case 504:
+		return server + " stands in front of the gateway and gave up waiting for it",
+			"raise proxy_read_timeout of that nginx (annotation nginx.ingress.kubernetes.io/proxy-read-timeout, 60 s unless set), or make the answer faster" + compare
+	case 404:
+		return server + " stands in front of the gateway and knows no such host or path",
+			"let that nginx pass the host of .status.url of {isvc}, with its Host header and path as they are, to the gateway" + compare
+	}
+	return "the answer comes from " + server + ", not from the gateway", ""
+}
+
+// bodyRefused finds the one answer of a Standard mode's own nginx that is about the request: its body is too large. The others are the route's and the
+// pods'.
+func bodyRefused(v *View) []Match {
+	return frontRequests(v, func(o *Observation) (Match, bool) {
+		page := nginxPage(o)
+		m := Match{Step: gatewayStep(Outside), Evidence: append(sawStatus(o), RequestEvidence(o, "body", page))}
+		m.Summary, m.Fix = proxySays(o, page)
+		return m, page != "" && o.Status == 413
+	})
 }
 
 // throughEnvoy says whether some header shows that an Envoy had the answer in its hands, even where it keeps the upstream's server header.

@@ -287,8 +287,13 @@ func gaveUp(v *View) []Match {
 			m.Step = Step{Hop: LocalGateway, Component: cmp.Or(ComponentInName(bareHost(o.Host)), v.Flow().EntryPoint)}
 		}
 		body := o.wording()
+		gaveUp := strings.HasPrefix(body, "upstream request timeout") || strings.HasPrefix(body, "stream timeout")
+		if page := nginxPage(o); v.Flow().Mode == Standard && o.Status == 504 && page != "" { // an ingress controller built on nginx
+			_, m.Fix = proxySays(o, page)
+			m.Evidence, gaveUp = append(sawStatus(o), RequestEvidence(o, "body", page)), true
+		}
 		m.Evidence = append(m.Evidence, routeTimeout(v)...)
-		return m, (strings.HasPrefix(body, "upstream request timeout") || strings.HasPrefix(body, "stream timeout")) && known.kind(o.Host) != hostForeign
+		return m, gaveUp && known.kind(o.Host) != hostForeign
 	})
 }
 

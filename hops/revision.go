@@ -197,6 +197,9 @@ func neverActivated(v *View) []Match {
 func noUpstream(v *View, o *Observation) (field, value string, ok bool) {
 	body := strings.TrimSpace(o.Body)
 	inner := o.Upstream() || o.Step.Door == "" && o.Step.Hop != Client && o.Step.Hop != "" || v.Flow().Mode == Standard
+	if page := nginxPage(o); v.Flow().Mode == Standard && o.Status == 503 && page != "" && !o.Upstream() { // an ingress controller built on nginx
+		return "body", page, true
+	}
 	return "body", body, o.Status == 503 && body == "no healthy upstream" && inner
 }
 

@@ -88,7 +88,7 @@ func bracketOf(f *Facts, door Door, steps []Step) bracket {
 		return b
 	}
 	b.why = o
-	hop := Suspect(o)
+	hop := f.suspect(o)
 	for _, s := range steps { // outermost first
 		inner := lastRequest(f.Observations, s)
 		if s.Door != "" || inner == nil || !inner.Judged() {
@@ -101,11 +101,20 @@ func bracketOf(f *Facts, door Door, steps []Step) bracket {
 			break
 		}
 		if !b.why.tellsPlace() {
-			hop, b.why = Suspect(inner), inner
+			hop, b.why = f.suspect(inner), inner
 		}
 	}
 	b.bad = place(steps, hop, b.why.Step)
 	return b
+}
+
+// suspect is where a failed request ended. In Standard mode an ingress controller that is no Envoy is the gateway, and nothing in front of it.
+func (f *Facts) suspect(o *Observation) Hop {
+	hop := Suspect(o)
+	if hop == Client && f.Flow.Mode == Standard && f.Flow.Routing == Ingresses && WroteIt(o) == BeforeGateway && nginxPage(o) != "" {
+		return gatewayMade(o, "", IngressGateway)
+	}
+	return hop
 }
 
 // blame finds the steps at which the requests that entered at each step ended.
@@ -116,7 +125,7 @@ func (b *bracket) blame(f *Facts, steps []Step) {
 		if own < 0 || !f.Observations[own].Judged() || f.Observations[own].OK() {
 			continue
 		}
-		at := place(steps, Suspect(&f.Observations[own]), s)
+		at := place(steps, f.suspect(&f.Observations[own]), s)
 		if b.blamed[at.ID()] == nil {
 			b.blamed[at.ID()] = &f.Observations[own]
 		}

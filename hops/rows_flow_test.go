@@ -30,6 +30,12 @@ func answer(t *testing.T, f hops.Facts, id, what string) hops.Observation {
 	case "gateway 404":
 		o.Status = 404
 		delete(o.Header, "x-envoy-upstream-service-time")
+	case "nginx 503", "nginx 404":
+		o.Status, o.Body = 503, "<hr><center>nginx</center>"
+		if what == "nginx 404" {
+			o.Status = 404
+		}
+		o.Header = map[string]string{"server": "nginx", "content-type": "text/html"}
 	default:
 		o.Method = what
 	}
@@ -67,6 +73,9 @@ func TestRowsOfFlows(t *testing.T) {
 		{"Standard mode, no route", "standard", [][2]string{{"outside/ingress-gateway", "gateway 404"}}, [][3]string{{"outside/kserve-route", "failed", "404"}}},
 		{"Standard mode, the model fails behind its Service", "standard", [][2]string{{"cluster-local/client", "500"}},
 			[][3]string{{"predictor/container", "failed", "boom"}, {"predictor/revision", "inferred", "passed"}}},
+		{"Standard mode behind an nginx, the Service has no pods", "ingress-nginx", [][2]string{{"outside/ingress-gateway", "nginx 503"}},
+			[][3]string{{"outside/ingress-gateway", "ok", "it answers"}, {"outside/kserve-route", "inferred", "passed"}, {"predictor/revision", "failed", "nginx"}}},
+		{"Standard mode behind an nginx, no route", "ingress-nginx", [][2]string{{"outside/ingress-gateway", "nginx 404"}}, [][3]string{{"outside/kserve-route", "failed", "404"}}},
 		{"Kourier, no route", "kourier", [][2]string{{"outside/ingress-gateway", "gateway 404"}}, [][3]string{{"transformer/knative-route", "failed", "404"}}},
 	}
 	for _, test := range tests {
