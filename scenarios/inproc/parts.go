@@ -108,31 +108,35 @@ func (p *Plane) queueProxy(model string) http.HandlerFunc {
 
 // model answers as KServe's Python server does.
 func (p *Plane) model() http.HandlerFunc {
-	name := p.flow.Model
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Server", "uvicorn")
-		w.Header().Set("Content-Type", "application/json")
-		asked := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/v1/models/"), "/v2/models/")
-		model, verb, _ := strings.Cut(strings.NewReplacer("/infer", ":infer", "/ready", ":ready").Replace(asked), ":")
-		switch {
-		case r.URL.Path == "/v1/models" || r.URL.Path == "/v2/models":
-			list := fmt.Sprintf(`[%q]`, name)
-			if p.faults[ModelNotLoaded] {
-				list = "[]"
-			}
-			fmt.Fprintf(w, `{"models":%s}`, list)
-		case asked == r.URL.Path:
-			w.WriteHeader(http.StatusNotFound)
-			fmt.Fprint(w, `{"detail":"Not Found"}`)
-		case model != name || p.faults[ModelNotLoaded]:
-			w.WriteHeader(http.StatusNotFound)
-			fmt.Fprintf(w, `{"error":"Model with name %s does not exist."}`, model)
-		case verb == "predict" && r.Method == http.MethodPost:
-			fmt.Fprint(w, `{"predictions":[1,1]}`)
-		case verb == "infer" && r.Method == http.MethodPost:
-			fmt.Fprintf(w, `{"model_name":%q,"outputs":[]}`, name)
-		default:
-			fmt.Fprintf(w, `{"name":%q,"ready":true}`, name)
+		reply(w, r, p.flow.Model, !p.faults[ModelNotLoaded])
+	}
+}
+
+// reply is the answer of a server that holds one model, or was to hold it.
+func reply(w http.ResponseWriter, r *http.Request, name string, loaded bool) {
+	w.Header().Set("Content-Type", "application/json")
+	asked := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/v1/models/"), "/v2/models/")
+	model, verb, _ := strings.Cut(strings.NewReplacer("/infer", ":infer", "/ready", ":ready").Replace(asked), ":")
+	switch {
+	case r.URL.Path == "/v1/models" || r.URL.Path == "/v2/models":
+		list := fmt.Sprintf(`[%q]`, name)
+		if !loaded {
+			list = "[]"
 		}
+		fmt.Fprintf(w, `{"models":%s}`, list)
+	case asked == r.URL.Path:
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"detail":"Not Found"}`)
+	case model != name || !loaded:
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprintf(w, `{"error":"Model with name %s does not exist."}`, model)
+	case verb == "predict" && r.Method == http.MethodPost:
+		fmt.Fprint(w, `{"predictions":[1,1]}`)
+	case verb == "infer" && r.Method == http.MethodPost:
+		fmt.Fprintf(w, `{"model_name":%q,"outputs":[]}`, name)
+	default:
+		fmt.Fprintf(w, `{"name":%q,"ready":true}`, name)
 	}
 }
