@@ -130,7 +130,7 @@ func Suspect(o *Observation) Hop {
 		return KnativeRoute // the second gateway knows no such host
 	case status == 503 && body == "no healthy upstream":
 		return Revision
-	case status == 403 && strings.HasPrefix(body, "RBAC: access denied"):
+	case status == 403 && strings.HasPrefix(body, "RBAC: access denied"), (status == 401 || status == 403) && jwtWords.Match(body):
 		return LocalGateway
 	case strings.HasPrefix(body, "pending request queue full"):
 		return QueueProxy

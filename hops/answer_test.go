@@ -32,6 +32,8 @@ func TestWhoAnsweredAndWhereItEnded(t *testing.T) {
 		{"no Knative route, asked at the local gateway", inner, 404, envoy, "", hops.Answered, hops.ByGateway, hops.KnativeRoute},
 		{"policy at the ingress gateway", outside, 403, envoy, "RBAC: access denied", hops.Answered, hops.ByGateway, hops.IngressGateway},
 		{"policy at the local gateway", outside, 403, passed, "RBAC: access denied", hops.Answered, hops.Behind, hops.LocalGateway},
+		{"token at the ingress gateway", outside, 401, envoy, "Jwt is missing", hops.Answered, hops.ByGateway, hops.IngressGateway},
+		{"token at the local gateway", outside, 401, passed, "Jwt is expired", hops.Answered, hops.Behind, hops.LocalGateway},
 		{"a proxy in front", outside, 503, map[string]string{"server": "nginx"}, "<html>", hops.Answered, hops.BeforeGateway, hops.Client},
 		{"nginx's own page in front", outside, 502, map[string]string{"server": "nginx"}, "<hr><center>nginx/1.25</center>", hops.Answered, hops.BeforeGateway, hops.Client},
 		{"slower than the revision's timeout", outside, 504, passed, "request timeout", hops.Answered, hops.ByQueueProxy, hops.Container},

@@ -108,9 +108,12 @@ var loginWords = regexp.MustCompile(`(?i)(/dex(/|$)|oauth2?/|/authorize|authserv
 func askedToLogin(v *View) []Match {
 	return frontRequests(v, func(o *Observation) (Match, bool) {
 		sure, may := gatewayAnswered(o)
-		m := Match{}
+		m, jwt := jwtRefused(v, o)
 		if !o.Credentials && o.From == "" {
 			m.Severity = Warning
+		}
+		if jwt {
+			return m, true
 		}
 		switch location := o.Header["location"]; {
 		case o.Status >= 301 && o.Status <= 308 && location != "" && loginWords.MatchString(location) && !o.Upstream():
@@ -127,8 +130,6 @@ func askedToLogin(v *View) []Match {
 		}
 		body := strings.TrimSpace(o.Body)
 		switch {
-		case body != "" && (strings.HasPrefix(body, "Jwt ") || strings.HasPrefix(body, "Jwks ")):
-			m.Evidence = sawBody(o)
 		case sure && o.Status == 401:
 			m.Evidence = sawStatus(o)
 		case sure && body != "" && !strings.HasPrefix(body, "RBAC: access denied"):
@@ -152,7 +153,15 @@ func headerNames(o *Observation) func(func(string) bool) {
 
 func askedToLoginLines(v *View) []Match {
 	return accessLines(v, func(e AccessEntry) (Match, bool) {
-		return Match{}, e.Flag("UAEX") && e.Details != "ext_authz_error" || strings.HasPrefix(e.Details, "jwt_authn_access_denied") || e.Details == "ext_authz_denied"
+		m := Match{}
+		said, jwt := strings.CutPrefix(e.Details, "jwt_authn_access_denied")
+		if jwt {
+			m.Summary, m.Fix = jwtSays(strings.Trim(said, "{}"))
+		}
+		if strings.HasPrefix(e.Cluster, "inbound|") {
+			m.Step = Step{Hop: QueueProxy, Component: cmp.Or(ComponentInName(bareHost(e.Authority)), ComponentInName(e.Line.Pod), v.Flow().EntryPoint)}
+		}
+		return m, jwt || e.Flag("UAEX") && e.Details != "ext_authz_error" || e.Details == "ext_authz_denied"
 	})
 }
 
