@@ -110,7 +110,7 @@ func bracketOf(f *Facts, door Door, steps []Step) bracket {
 
 // suspect is where a failed request ended. In Standard mode an ingress controller that is no Envoy is the gateway, and nothing in front of it.
 func (f *Facts) suspect(o *Observation) Hop {
-	hop := Suspect(o)
+	hop := f.furthest(o)
 	if hop == Client && f.Flow.Mode == Standard && f.Flow.Routing == Ingresses && WroteIt(o) == BeforeGateway && nginxPage(o) != "" {
 		return gatewayMade(o, "", IngressGateway)
 	}
@@ -230,6 +230,8 @@ func (b bracket) row(f *Facts, i int, s Step, answer *Observation) Row {
 		o := cleared(f, s)
 		r.State, r.How, r.Why = RowInferred, Inferred, fmt.Sprintf("the %s at the %s of the %s passed it", o.Asked, o.Step.Hop, s.Component)
 		return r
+	case own >= 0 && f.Observations[own].Judged() && f.furthest(&f.Observations[own]) != Suspect(&f.Observations[own]):
+		return Row{Step: s, State: RowOK, How: Dialled, Observation: own, Why: "the trace shows that it passed the request on: " + f.Observations[own].Describe()}
 	case own >= 0 && f.Observations[own].Judged(): // it answers; what its answer speaks of lies further in
 		return Row{Step: s, State: RowOK, How: Dialled, Observation: own, Why: "it answers: " + f.Observations[own].Describe()}
 	case b.bad.Hop != "" && outside(f, s, b.bad):

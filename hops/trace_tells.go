@@ -22,9 +22,29 @@ func flagWords(flag string) string {
 	}[flag]
 }
 
-// flagsOf are a gateway span's response flags: none while the answer came from behind, and none where the caller hung up (DC), which tells nothing.
+// flagsOf are a gateway span's response flags: none while the answer came from behind, and none where the caller hung up (DC, DR), which tells nothing.
 func flagsOf(s Span) []string {
-	return slices.DeleteFunc(strings.Split(s.Tags["response_flags"], ","), func(f string) bool { return f == "" || f == "-" || f == "DC" })
+	return slices.DeleteFunc(strings.Split(s.Tags["response_flags"], ","), func(f string) bool { return f == "" || oneOf(f, "-|DC|DR") })
+}
+
+// furthest is the hop where a request ended. Where no answer tells, it is the one furthest in at which the trace shows the request: those before it
+// are known to have passed it on.
+func (f *Facts) furthest(o *Observation) Hop {
+	last := Suspect(o)
+	if o.tellsPlace() || len(f.Spans) == 0 {
+		return last
+	}
+	t := NewTrace(f)
+	for _, s := range t.under(o) {
+		h := t.Hop(s)
+		if h == QueueProxy && s.Tags["span.kind"] == "client" { // it handed the request over
+			h = Container
+		}
+		if h != "" && (Step{Hop: h}).place() < (Step{Hop: last}).place() {
+			last = h
+		}
+	}
+	return last
 }
 
 // ended says whether a gateway's span is one that took a request and ended it itself.

@@ -96,8 +96,8 @@ func TestTraceNotes(t *testing.T) {
 			caused("2", "1c", inner, "x", 1000, "response_flags=UF,URX", "span.kind=server"), caused("2c", "2", inner, "x", 999, "response_flags=UF", "span.kind=client"))...), []string{
 			"the trace shows the failed request of the ingress gateway at ingress-gateway, local-gateway; local-gateway ended it: UF and URX, the connection to the next hop failed",
 			"of 2.1s at the ingress gateway: 1s in ingress-gateway, 999ms behind local-gateway"}},
-		{"it took too long, and the caller hung up", traced(knative, timedOut, caused("1", "a1", edge, "x", 9900, "response_flags=DC", "span.kind=server"),
-			caused("1c", "1", edge, "x", 9900, "response_flags=DC", "span.kind=client"), caused("3", "1c", "activator", "throttler_try", 9800)), []string{
+		{"it took too long, and the caller hung up", traced(knative, timedOut, caused("1", "a1", edge, "x", 9900, "response_flags=DC,DR", "span.kind=server"),
+			caused("1c", "1", edge, "x", 9900, "response_flags=DR", "span.kind=client"), caused("3", "1c", "activator", "throttler_try", 9800)), []string{
 			"the trace shows the failed request of the ingress gateway at ingress-gateway, activator", "of 10s at the ingress gateway: 9.8s in activator"}},
 		{"failed at first, then answered", twice, nil},
 	} {
@@ -113,6 +113,45 @@ func TestTraceNotes(t *testing.T) {
 				t.Errorf("notes\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 			}
 		})
+	}
+}
+
+// TestTracePlacesTheFailure: a request without an answer stops at the hop furthest in that has a span of it; an answer tells by itself.
+func TestTracePlacesTheFailure(t *testing.T) {
+	steps := []hops.Step{{Hop: hops.Client, Door: hops.Outside}, {Hop: hops.IngressGateway, Door: hops.Outside}, {Hop: hops.KServeRoute, Door: hops.Outside}}
+	for _, h := range []hops.Hop{hops.LocalGateway, hops.KnativeRoute, hops.Revision, hops.Activator, hops.QueueProxy, hops.Container} {
+		steps = append(steps, hops.Step{Hop: h, Component: hops.Predictor})
+	}
+	path := knativePath(9000, "iris-predictor")
+	for _, c := range []struct {
+		name   string
+		change func(*hops.Observation)
+		spans  []hops.Span
+		want   hops.Hop
+	}{
+		{"no trace", timedOut, nil, hops.IngressGateway},
+		{"of another request", timedOut, passed("1", "ff", edge, 2000), hops.IngressGateway},
+		{"the first gateway", timedOut, path[:2], hops.IngressGateway},
+		{"the second gateway", timedOut, path[:4], hops.LocalGateway},
+		{"the activator", timedOut, path[:6], hops.Activator},
+		{"queue-proxy did not hand it over", timedOut, path[:8], hops.QueueProxy},
+		{"the container has it", timedOut, path, hops.Container},
+		{"a reset", func(o *hops.Observation) { timedOut(o); o.Outcome = hops.ResetByPeer }, path[:6], hops.Activator},
+		{"an answer tells by itself", failed(404, ""), path, hops.KnativeRoute},
+	} {
+		facts := traced(hops.Knative, c.change, c.spans...)
+		facts.Flow.Steps = steps
+		rows := hops.Rows(&facts)
+		at := slices.IndexFunc(rows, func(r hops.Row) bool { return r.State == hops.RowFailed })
+		if at < 0 || rows[at].Step.Hop != c.want {
+			t.Errorf("%s: row %d of %d failed, want it to be that of %s", c.name, at+1, len(rows), c.want)
+			continue
+		}
+		for _, r := range rows[:at] {
+			if r.State != hops.RowOK && r.State != hops.RowInferred || r.State == hops.RowOK && c.name != "an answer tells by itself" && !strings.HasPrefix(r.Why, "the trace shows") {
+				t.Errorf("%s: %s, which it passed, is %s: %s", c.name, r.Step.Hop, r.State, r.Why)
+			}
+		}
 	}
 }
 
