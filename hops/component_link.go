@@ -123,7 +123,7 @@ func onLinkLine(component string, foreign bool) func(*View) []Match {
 		var out []Match
 		for _, l := range v.Lines(ContainerLogs) {
 			s := v.StepOfName(ComponentLink, ObjectRef{Source: Pods, Kind: "Pod", Namespace: l.Namespace, Name: l.Pod})
-			model := (ContainerState{Name: l.Container}).IsModel()
+			model := v.modelNamed(l.Container)
 			if s.Component != component || !model || l.Previous || !unlinked.Match(l.Text) && !noName.Match(l.Text) || v.Age(l.Time) > crashTime || h.foreign(l.Text) != foreign || down(v, Predictor) {
 				continue
 			}

@@ -24,7 +24,7 @@ func saysLoopback(v *View) []Match {
 	var out []Match
 	for _, l := range v.Lines(ContainerLogs) {
 		m := loopback.FindStringSubmatch(l.Text)
-		if m == nil || l.Previous || wide[l.Pod+":"+m[1]] || !(ContainerState{Name: l.Container}).IsModel() || v.Flow().Mode == Knative {
+		if m == nil || l.Previous || wide[l.Pod+":"+m[1]] || !v.modelNamed(l.Container) || v.Flow().Mode == Knative {
 			continue
 		}
 		s := v.StepOfName(Container, ObjectRef{Source: Pods, Kind: "Pod", Namespace: l.Namespace, Name: l.Pod})

@@ -111,13 +111,13 @@ var (
 )
 
 // ofModel says whether a message names a container of the model, or none.
-func ofModel(names *regexp.Regexp, message string) (name string, ok bool) {
+func (v *View) ofModel(names *regexp.Regexp, message string) (name string, ok bool) {
 	for i, m := range names.FindStringSubmatch(message) {
 		if i > 0 && m != "" {
 			name = m
 		}
 	}
-	return name, ContainerState{Name: name}.IsModel()
+	return name, v.modelNamed(name)
 }
 
 // backOffEvents finds events that name a container of the model which keeps ending, of pods that are not known and were not followed by better.
@@ -125,7 +125,7 @@ func backOffEvents(v *View) []Match {
 	pods := v.Pods()
 	var out []Match
 	for _, e := range v.Events() {
-		name, model := ofModel(backOff, e.Message)
+		name, model := v.ofModel(backOff, e.Message)
 		s := v.StepOfName(Container, e.About)
 		known := slices.ContainsFunc(pods, func(p PodState) bool { return p.Name == e.About.Name })
 		if e.Reason == "BackOff" && name != "" && model && !known && (s.Revision == "" || v.matters(s.Revision)) && !mended(v, s, e.About.Name, e.Last, func(Event) bool { return false }) {
@@ -191,7 +191,7 @@ func lastWords(v *View) []Match {
 	trace, past := map[run]bool{}, map[run]bool{}
 	for _, l := range v.Lines(ContainerLogs) {
 		key := run{l.Pod, l.Previous}
-		if !(ContainerState{Name: l.Container}).IsModel() || strings.TrimSpace(l.Text) == "" {
+		if !v.modelNamed(l.Container) || strings.TrimSpace(l.Text) == "" {
 			continue
 		}
 		if _, seen := last[key]; !seen {
@@ -224,7 +224,7 @@ func killedByProbe(v *View) []Match {
 	pods, failing := v.Pods(), doorFails(v)
 	var out []Match
 	for _, e := range v.Events() {
-		name, model := ofModel(killedByName, e.Message)
+		name, model := v.ofModel(killedByName, e.Message)
 		if e.Reason != "Killing" && e.Reason != "Unhealthy" || !probeKill.MatchString(e.Message) || !model {
 			continue
 		}

@@ -137,7 +137,8 @@ type ComponentState struct {
 	Host      string          `json:"host,omitempty"`
 	LocalHost string          `json:"localHost,omitempty"`
 	Revisions []RevisionState `json:"revisions,omitempty"`
-	Port      int             `json:"port,omitempty"` // of the user container
+	Container string          `json:"container,omitempty"` // of the model, where its name is none of the usual ones
+	Port      int             `json:"port,omitempty"`      // of the user container
 	H2C       bool            `json:"h2c,omitempty"`
 }
 

@@ -152,7 +152,7 @@ func OnLine(h Hop, s Source, containers string, message Pattern) func(*View) []M
 	return func(v *View) []Match {
 		var out []Match
 		for _, l := range v.Lines(s) {
-			if (l.Container == "" || oneOf(l.Container, containers)) && message.Match(l.Text) {
+			if (l.Container == "" || oneOf(l.Container, containers) || containers == modelContainers && v.modelNamed(l.Container)) && message.Match(l.Text) {
 				out = append(out, Match{Step: v.StepOfName(h, ObjectRef{Source: Pods, Kind: "Pod", Namespace: l.Namespace, Name: l.Pod}),
 					Evidence: []Evidence{LineEvidence(l)}, Pod: l.Pod, Container: l.Container})
 			}

@@ -141,7 +141,7 @@ func namedModel(v *View, s Step) (name string, e Evidence) {
 				continue
 			}
 			for _, c := range containers {
-				if n := argument(c["args"], "--model_name", "--model-name"); n != "" && (ContainerState{Name: text(c["name"])}).IsModel() {
+				if n := argument(c["args"], "--model_name", "--model-name"); n != "" && isModelIn(containers, text(c["name"])) {
 					name, e = n, FieldEvidence(o, n, "spec.containers["+text(c["name"])+"].args --model_name")
 				}
 			}

@@ -178,7 +178,7 @@ func readinessProbe(p PodState) (probe, field string, tcp bool) {
 		}
 	}
 	for _, c := range p.List("spec", "containers") {
-		if !(ContainerState{Name: text(c["name"])}).IsModel() {
+		if !isModelIn(p.List("spec", "containers"), text(c["name"])) {
 			continue
 		}
 		for _, kind := range []string{"tcpSocket", "httpGet", "grpc"} {
@@ -245,7 +245,7 @@ func otherPort(v *View) []Match {
 	said := map[string]map[string]Line{} // pod, then port
 	for _, l := range all {
 		m := listening.FindStringSubmatch(l.Text)
-		if m == nil || l.Previous || l.Container != "" && !(ContainerState{Name: l.Container}).IsModel() {
+		if m == nil || l.Previous || l.Container != "" && !v.modelNamed(l.Container) {
 			continue
 		}
 		if said[l.Pod] == nil {
@@ -282,7 +282,7 @@ func userPort(p PodState) string {
 				return u
 			}
 		}
-		if (ContainerState{Name: text(c["name"])}).IsModel() {
+		if isModelIn(p.List("spec", "containers"), text(c["name"])) {
 			for _, x := range maps(c["ports"]) {
 				port = text(x["containerPort"])
 			}
@@ -440,7 +440,7 @@ func agentPorts(v *View) []Match {
 				agent = true
 			case name == "queue-proxy":
 				user, probed = envOf(c, "USER_PORT"), envOf(c, "SERVING_READINESS_PROBE")
-			case (ContainerState{Name: name}).IsModel():
+			case isModelIn(w.pod.List("spec", "containers"), name):
 				for _, p := range maps(c["ports"]) {
 					model = text(p["containerPort"])
 				}

@@ -106,6 +106,11 @@ func (r *resolver) components() {
 		if c.Service == "" && name != Predictor && !r.isvc.Has("spec", name) {
 			continue
 		}
+		for _, p := range r.ix.pods {
+			if model := modelOf(p.List("spec", "containers")); c.Container == "" && p.Component == name && !oneOf(model, modelContainers) {
+				c.Container = model
+			}
+		}
 		c.Service = cmp.Or(c.Service, r.f.Ref.Name+"-"+name)
 		c.LocalHost = cmp.Or(c.LocalHost, c.Service+"."+r.f.Ref.Namespace+clusterZone)
 		if name == Transformer {
@@ -117,8 +122,11 @@ func (r *resolver) components() {
 
 // template reads the port and the model name from the containers of a pod template.
 func (r *resolver) template(c *ComponentState, containers []map[string]any) {
+	if model := modelOf(containers); !oneOf(model, modelContainers) {
+		c.Container = model
+	}
 	for _, k := range containers {
-		if !(ContainerState{Name: text(k["name"])}).IsModel() {
+		if !isModelIn(containers, text(k["name"])) {
 			continue
 		}
 		for _, p := range maps(k["ports"]) {

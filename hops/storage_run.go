@@ -215,7 +215,7 @@ func hubRefusals(v *View, words func(string) bool) []Match {
 		}
 	}
 	for _, l := range v.Lines(ContainerLogs) {
-		if !(ContainerState{Name: l.Container}).IsModel() || !words(l.Text) || storageSigns.Match(l.Text) {
+		if !v.modelNamed(l.Container) || !words(l.Text) || storageSigns.Match(l.Text) {
 			continue
 		}
 		s := v.StepOfName(Container, ObjectRef{Source: Pods, Kind: "Pod", Namespace: l.Namespace, Name: l.Pod})

@@ -3,6 +3,7 @@ package hops
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ type PodState struct {
 type ContainerState struct {
 	Name     string // "" when a table row does not tell
 	Init     bool
+	Model    bool // the model's by the pod's specification, whatever its name
 	Ready    bool
 	Restarts int
 	Waiting  string // reason
@@ -65,16 +67,41 @@ func (c ContainerState) Exits() []*Exit {
 	return out
 }
 
-// IsModel says whether this is the container of the model server or of the user's code, by the names KServe, KFServing and Knative give it.
+// IsModel says whether this is the container of the model server or of the user's code: by the names KServe, KFServing and Knative give it, or by the
+// pod's specification.
 func (c ContainerState) IsModel() bool {
-	if c.Init {
-		return false
+	return !c.Init && (c.Model || c.Name == "" || oneOf(c.Name, modelContainers))
+}
+
+// besides are containers that platforms put beside the model's: KServe, Knative, Istio, Linkerd, OpenShift AI, Vault, log shippers.
+const besides = "queue-proxy|agent|kserve-agent|modelcar|istio-proxy|istio-validation|linkerd-proxy|kube-rbac-proxy|oauth-proxy|vault-agent|cloud-sql-proxy|" +
+	"fluent-bit|fluentd|filebeat|otc-container|datadog-agent"
+
+// modelOf is the name of the model's container among those of a specification: one of the usual names; else the only one that no platform puts there;
+// of several the first that has a port, as Knative demands of the one that takes requests. "" when there is none.
+func modelOf(containers []map[string]any) string {
+	name, open := "", false
+	for _, c := range containers {
+		own, ports := text(c["name"]), len(maps(c["ports"])) > 0
+		switch {
+		case oneOf(own, modelContainers):
+			return own
+		case oneOf(own, besides) || strings.HasSuffix(own, "-sidecar"):
+		case name == "", ports && !open:
+			name, open = own, ports
+		}
 	}
-	switch c.Name {
-	case "kserve-container", "kfserving-container", "user-container", "transformer-container", "worker-container", "":
-		return true
-	}
-	return false
+	return name
+}
+
+// isModelIn says whether a container of a specification is the model's.
+func isModelIn(containers []map[string]any, name string) bool {
+	return ContainerState{Name: name, Model: name == modelOf(containers)}.IsModel()
+}
+
+// modelNamed says whether a log or an event that names a container speaks of the model's; "" may be it.
+func (v *View) modelNamed(name string) bool {
+	return ContainerState{Name: name}.IsModel() || slices.ContainsFunc(v.Flow().Components, func(c ComponentState) bool { return c.Container == name })
 }
 
 // Hop is where a fault of this container belongs.
@@ -98,11 +125,14 @@ func parsePod(o *Object) PodState {
 	}
 	c, _ := o.Condition("Ready")
 	p.Ready = c.True()
+	model := modelOf(o.List("spec", "containers"))
 	for _, s := range o.List("status", "initContainerStatuses") {
 		p.Containers = append(p.Containers, parseContainer(s, true))
 	}
 	for _, s := range o.List("status", "containerStatuses") {
-		p.Containers = append(p.Containers, parseContainer(s, false))
+		c := parseContainer(s, false)
+		c.Model = c.Name != "" && c.Name == model
+		p.Containers = append(p.Containers, c)
 	}
 	if row, ok := o.Get("row").(map[string]any); ok {
 		p.readRow(row)
