@@ -93,7 +93,7 @@ func TestBatchRefused(t *testing.T) {
 // Nobody waits for a collector that is away, and no more than a bounded number of runs waits for it: the newest.
 func TestBatchAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &Batch{exporter: &Exporter{show: "http://collector"}, wake: make(chan struct{}, 1), done: make(chan struct{}), stop: func() {}}
+		b := &Batch{exporter: &Exporter{destination: destination{show: "http://collector"}}, wake: make(chan struct{}, 1), done: make(chan struct{}), stop: func() {}}
 		began := time.Now()
 		runs := many(maxWaiting + 10)
 		for _, r := range runs {

@@ -1,4 +1,5 @@
-// export.go: sends a trace to a collector by OTLP. Nothing is sent unless a flag or a standard variable names the collector.
+// export.go: sends a trace to a collector by OTLP, and what that has in common with sending metrics. Nothing is sent unless a flag or a standard
+// variable names the collector.
 package tracing
 
 import (
@@ -28,64 +29,105 @@ const (
 	HTTP = "http/protobuf"
 )
 
-// Config says where traces go. What is not set is read from OTEL_EXPORTER_OTLP_* and OTEL_EXPORTER_OTLP_TRACES_*.
+// signal is what is sent, as the specification of the OTLP exporter names it in variables and paths.
+type signal string
+
+const (
+	traces  signal = "traces"
+	metrics signal = "metrics"
+)
+
+func (s signal) path() string { return "/v1/" + string(s) }
+
+// prefixes are those of the standard variables: the one for the signal goes before the one for all.
+func (s signal) prefixes() []string {
+	return []string{"OTEL_EXPORTER_OTLP_" + strings.ToUpper(string(s)) + "_", "OTEL_EXPORTER_OTLP_"}
+}
+
+// parts are what a collector counts.
+func (s signal) parts() string {
+	if s == metrics {
+		return "data points"
+	}
+	return "spans"
+}
+
+// Config says where traces or metrics go. What is not set is read from OTEL_EXPORTER_OTLP_TRACES_* or _METRICS_*, then OTEL_EXPORTER_OTLP_*.
 type Config struct {
-	Endpoint string // host:port or URL; HTTP gets /v1/traces appended
+	Endpoint string // host:port or URL; HTTP gets /v1/traces or /v1/metrics appended
 	Protocol string // "" is grpc for port 4317, else http/protobuf
 	Insecure bool   // an Endpoint without a scheme is plain text
 	Headers  map[string]string
 	Timeout  time.Duration // at most MaxWait, which 0 stands for
 }
 
-// Exporter sends finished runs to a collector.
+// Exporter sends the traces of finished runs to a collector.
 type Exporter struct {
+	destination
+	connect func() otlptrace.Client
+}
+
+// destination is where a signal goes, and how.
+type destination struct {
+	signal   signal
 	opt      Options
 	timeout  time.Duration
 	enabled  bool
 	protocol string
 	show     string // the endpoint as messages name it: no user, password or query
 	secrets  []string
-	connect  func() otlptrace.Client
 }
 
 // NewExporter checks the configuration; it opens no connection. Without any endpoint the exporter is not enabled and sends nothing.
 func NewExporter(c Config, o Options) (*Exporter, error) {
-	e := &Exporter{opt: o, timeout: MaxWait}
+	e := &Exporter{}
+	u, err := e.open(traces, c, o)
+	if err != nil {
+		return nil, err
+	}
+	if e.enabled {
+		e.connect = client(c, e.protocol, u)
+	}
+	return e, nil
+}
+
+// open settles where a signal goes. The URL is nil when it goes nowhere.
+func (e *destination) open(s signal, c Config, o Options) (*url.URL, error) {
+	e.signal, e.opt, e.timeout = s, o, MaxWait
 	if c.Timeout > 0 {
 		e.timeout = min(c.Timeout, MaxWait)
 	}
 	address, name := c.Endpoint, "the OTLP endpoint"
 	if address == "" {
-		address, name = variable("ENDPOINT")
+		address, name = s.variable("ENDPOINT")
 	}
 	if address == "" {
-		return e, nil
+		return nil, nil
 	}
-	if err := checkVariables(); err != nil {
+	if err := s.checkVariables(); err != nil {
 		return nil, err
 	}
 	u, err := parseEndpoint(c, address, name)
 	if err != nil {
 		return nil, err
 	}
-	e.protocol, err = protocolOf(c, u)
+	e.protocol, err = s.protocolOf(c, u)
 	if err != nil {
 		return nil, err
 	}
-	e.enabled, e.show, e.secrets = true, u.Scheme+"://"+u.Host+u.Path, secrets(c)
-	e.connect = client(c, e.protocol, u)
-	return e, nil
+	e.enabled, e.show, e.secrets = true, u.Scheme+"://"+u.Host+u.Path, s.secrets(c)
+	return u, nil
 }
 
 // Enabled says whether there is a collector to send to.
-func (e *Exporter) Enabled() bool { return e.enabled }
+func (e *destination) Enabled() bool { return e.enabled }
 
 // Endpoint names the collector for messages; "" when there is none.
-func (e *Exporter) Endpoint() string { return e.show }
+func (e *destination) Endpoint() string { return e.show }
 
-// variable gives a standard variable's value and name, the one for traces before the one for all signals.
-func variable(suffix string) (value, name string) {
-	for _, prefix := range []string{"OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"} {
+// variable gives a standard variable's value and name.
+func (s signal) variable(suffix string) (value, name string) {
+	for _, prefix := range s.prefixes() {
 		if v := strings.TrimSpace(os.Getenv(prefix + suffix)); v != "" {
 			return v, prefix + suffix
 		}
@@ -94,8 +136,8 @@ func variable(suffix string) (value, name string) {
 }
 
 // checkVariables refuses what the exporter library would only log, and go on without. For headers it would log their values.
-func checkVariables() error {
-	for _, prefix := range []string{"OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"} {
+func (s signal) checkVariables() error {
+	for _, prefix := range s.prefixes() {
 		if v := strings.TrimSpace(os.Getenv(prefix + "ENDPOINT")); v != "" {
 			if _, err := parseEndpoint(Config{}, v, prefix+"ENDPOINT"); err != nil {
 				return err
@@ -155,10 +197,10 @@ func parseEndpoint(c Config, address, name string) (*url.URL, error) {
 }
 
 // protocolOf settles the protocol, and with it the port and path that a flag left out.
-func protocolOf(c Config, u *url.URL) (string, error) {
+func (s signal) protocolOf(c Config, u *url.URL) (string, error) {
 	asked, name := c.Protocol, "the OTLP protocol"
 	if asked == "" {
-		asked, name = variable("PROTOCOL")
+		asked, name = s.variable("PROTOCOL")
 	}
 	if asked == "" {
 		asked = HTTP
@@ -175,8 +217,8 @@ func protocolOf(c Config, u *url.URL) (string, error) {
 	if u.Port() == "" {
 		u.Host += map[string]string{GRPC: ":4317", HTTP: ":4318"}[asked]
 	}
-	if asked == HTTP && !strings.HasSuffix(u.Path, "/v1/traces") {
-		u.Path += "/v1/traces"
+	if asked == HTTP {
+		u.Path = strings.TrimSuffix(strings.TrimSuffix(u.Path, traces.path()), metrics.path()) + s.path()
 	}
 	return asked, nil
 }
@@ -205,19 +247,19 @@ func client(c Config, protocol string, u *url.URL) func() otlptrace.Client {
 }
 
 // secrets lists the header values that no message may show, whole and word by word, so that a token echoed without "Bearer" is caught too.
-func secrets(c Config) []string {
+func (s signal) secrets(c Config) []string {
 	var out []string
 	values := func(headers map[string]string) {
 		for _, v := range headers {
-			for _, s := range append([]string{v}, strings.Fields(v)...) {
-				if len(s) > 3 {
-					out = append(out, s)
+			for _, word := range append([]string{v}, strings.Fields(v)...) {
+				if len(word) > 3 {
+					out = append(out, word)
 				}
 			}
 		}
 	}
 	values(c.Headers)
-	for _, prefix := range []string{"OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"} {
+	for _, prefix := range s.prefixes() {
 		headers, _ := parseHeaders(os.Getenv(prefix + "HEADERS")) // checked before; an unset one holds nothing
 		values(headers)
 	}
@@ -251,26 +293,31 @@ func (e *Exporter) Export(ctx context.Context, run *hops.Run) error {
 }
 
 // wrong tells of an error with what to do about it, and without secrets.
-func (e *Exporter) wrong(err error) *ExportError {
-	return &ExportError{Endpoint: e.show, Protocol: e.protocol, Hint: e.hint(err), text: e.scrub(err.Error()), cause: err}
+func (e *destination) wrong(err error) *ExportError {
+	what := "the trace was"
+	if e.signal == metrics {
+		what = "the metrics were"
+	}
+	return &ExportError{Endpoint: e.show, Protocol: e.protocol, Hint: e.hint(err), what: what, text: e.scrub(err.Error()), cause: err}
 }
 
-// ExportError says which collector did not take a trace, and what to do.
+// ExportError says which collector did not take a trace or metrics, and what to do.
 type ExportError struct {
 	Endpoint, Protocol, Hint string
 
+	what  string // "the trace was"
 	text  string
 	cause error
 }
 
 func (e *ExportError) Error() string {
-	return fmt.Sprintf("the trace was not sent to %s (%s): %s; %s", e.Endpoint, e.Protocol, e.text, e.Hint)
+	return fmt.Sprintf("%s not sent to %s (%s): %s; %s", e.what, e.Endpoint, e.Protocol, e.text, e.Hint)
 }
 
 func (e *ExportError) Unwrap() error { return e.cause }
 
 // scrub takes out header values, which a collector may echo, and cuts long pages.
-func (e *Exporter) scrub(text string) string {
+func (e *destination) scrub(text string) string {
 	for _, s := range e.secrets {
 		text = strings.ReplaceAll(text, s, "***")
 	}
@@ -278,7 +325,7 @@ func (e *Exporter) scrub(text string) string {
 }
 
 // hint tells what to do, by what the two libraries are known to answer.
-func (e *Exporter) hint(err error) string {
+func (e *destination) hint(err error) string {
 	text := err.Error()
 	has := func(parts ...string) bool {
 		for _, p := range parts {
@@ -301,9 +348,9 @@ func (e *Exporter) hint(err error) string {
 	case code == codes.Unauthenticated || code == codes.PermissionDenied || has("401 ", "403 "):
 		return "the collector wants other credentials: set OTEL_EXPORTER_OTLP_HEADERS"
 	case has("partial success"):
-		return "the collector dropped spans: see its own log"
+		return "the collector dropped " + e.signal.parts() + ": see its own log"
 	case has("malformed HTTP", "server preface", "unexpected HTTP status", "content-type", "404 ", "415 ", "HTTP/1.1 400"):
-		return "check the protocol: grpc is usually on port 4317, http/protobuf on 4318 under /v1/traces"
+		return "check the protocol: grpc is usually on port 4317, http/protobuf on 4318 under " + e.signal.path()
 	case errors.Is(err, context.DeadlineExceeded) || code == codes.DeadlineExceeded:
 		return fmt.Sprintf("it did not answer within %s: check the address and what listens there", e.timeout)
 	}
