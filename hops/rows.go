@@ -231,7 +231,8 @@ func (b bracket) row(f *Facts, i int, s Step, answer *Observation) Row {
 		r.State, r.How, r.Why = RowInferred, Inferred, fmt.Sprintf("the %s at the %s of the %s passed it", o.Asked, o.Step.Hop, s.Component)
 		return r
 	case own >= 0 && f.Observations[own].Judged() && f.furthest(&f.Observations[own]) != Suspect(&f.Observations[own]):
-		return Row{Step: s, State: RowOK, How: Dialled, Observation: own, Why: "the trace shows that it passed the request on: " + f.Observations[own].Describe()}
+		r.State, r.How, r.Why = RowInferred, Inferred, "the trace shows that it passed the request on"
+		return r
 	case own >= 0 && f.Observations[own].Judged(): // it answers; what its answer speaks of lies further in
 		return Row{Step: s, State: RowOK, How: Dialled, Observation: own, Why: "it answers: " + f.Observations[own].Describe()}
 	case b.bad.Hop != "" && outside(f, s, b.bad):
