@@ -33,8 +33,8 @@ type plan struct {
 
 func newPlan() *plan { return &plan{entries: map[hops.Ref]*entry{}} }
 
-// set adds a service, or changes its interval. The first probe falls within the given time, those after it on the service's own place in the interval:
-// services that are added together do not stay together.
+// set adds a service, or changes its interval. The first probe falls within the given time, those after it on the service's own place in the
+// interval: services that are added together do not stay together.
 func (p *plan) set(ref hops.Ref, interval, within, now time.Duration) {
 	e := p.entries[ref]
 	switch {
@@ -55,8 +55,8 @@ func (p *plan) set(ref hops.Ref, interval, within, now time.Duration) {
 	}
 }
 
-// soon asks for an extra probe, which is not left out when the last one still runs. The regular one will do when it comes first, and so will the first one
-// of all: that looks at everything anyway.
+// soon asks for an extra probe, which is not left out when the last one still runs. The regular one will do when it comes first, and so will the
+// first one of all: that looks at everything anyway.
 func (p *plan) soon(ref hops.Ref, now time.Duration) {
 	e := p.entries[ref]
 	if e == nil || e.fresh || e.blocked {

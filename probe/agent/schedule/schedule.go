@@ -54,8 +54,9 @@ func New(workers int, do Do) *Scheduler {
 		running: map[hops.Ref]context.CancelCauseFunc{}}
 }
 
-// Set has a service probed on an interval. The first probe falls somewhere in the first interval, at a place that depends on the service alone: right for
-// services that other agents probed until now, and for all those that an agent finds at its start. A service that is set already keeps its turn.
+// Set has a service probed on an interval. The first probe falls somewhere in the first interval, at a place that depends on the service alone:
+// right for services that other agents probed until now, and for all those that an agent finds at its start. A service that is set already keeps
+// its turn.
 func (s *Scheduler) Set(ref hops.Ref, interval time.Duration) { s.SetWithin(ref, interval, interval) }
 
 // SetWithin is Set with the first probe within another time: a few seconds for a service that was just made.
@@ -66,8 +67,8 @@ func (s *Scheduler) SetWithin(ref hops.Ref, interval, within time.Duration) {
 	s.earlier()
 }
 
-// Soon has a service probed as soon as possible, beside its interval: at most once in 10 s, or in one interval when that is shorter. It is no news of a service
-// that was not probed yet. A probe that runs already may have begun before whatever happened: another follows it.
+// Soon has a service probed as soon as possible, beside its interval: at most once in 10 s, or in one interval when that is shorter. It is no news
+// of a service that was not probed yet. A probe that runs already may have begun before whatever happened: another follows it.
 func (s *Scheduler) Soon(ref hops.Ref) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
