@@ -124,7 +124,6 @@ type RevisionState struct {
 	Latest      bool     `json:"latest,omitempty"` // the newest that was created
 	Ready       bool     `json:"ready,omitempty"`
 	Asleep      bool     `json:"asleep,omitempty"`      // no pods on purpose: inactive for lack of traffic
-	AsleepSure  bool     `json:"asleepSure,omitempty"`  // read from the objects rather than assumed
 	ScaleToZero bool     `json:"scaleToZero,omitempty"` // may go to zero
 	ViaProxy    bool     `json:"viaProxy,omitempty"`    // the activator is in the path (SKS mode Proxy)
 	Pods        []string `json:"pods,omitempty"`        // ready ones first

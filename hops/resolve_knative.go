@@ -107,7 +107,6 @@ func (r *resolver) revision(c *ComponentState, v *RevisionState) {
 	}
 	noPods := len(v.Pods) == 0
 	v.Asleep = noPods && known && active.False() && active.Reason == "NoTraffic" && v.Ready
-	v.AsleepSure = known
 	if rev == nil {
 		return
 	}

@@ -16,7 +16,7 @@ func (r *resolver) standard(c *ComponentState) {
 		c.Service = d.Name
 		r.template(c, d.List("spec", "template", "spec", "containers"))
 		c.Revisions = []RevisionState{{Name: d.Name, Weight: 100, Latest: true, Ready: d.Int("status", "readyReplicas") > 0,
-			Asleep: d.Has("spec", "replicas") && d.Int("spec", "replicas") == 0, AsleepSure: true, Pods: r.pods(c.Name, "")}}
+			Asleep: d.Has("spec", "replicas") && d.Int("spec", "replicas") == 0, Pods: r.pods(c.Name, "")}}
 	}
 }
 

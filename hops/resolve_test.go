@@ -80,10 +80,11 @@ func flowText(f *hops.Flow) string {
 		line("door %s: %s at %s, url %s%s%s", d.Door, d.Host, d.Gateway, d.URL, mark(d.Guessed, "guessed"), mark(d.Closed != "", "closed: "+d.Closed))
 	}
 	for _, c := range f.Components {
-		line("component %s: service %s, host %s, local %s, port %d%s", c.Name, c.Service, c.Host, c.LocalHost, c.Port, mark(c.H2C, "h2c"))
+		line("component %s: service %s, host %s, local %s, port %d%s%s", c.Name, c.Service, c.Host, c.LocalHost, c.Port, mark(c.H2C, "h2c"),
+			mark(c.Container != "", "container "+c.Container))
 		for _, v := range c.Revisions {
-			line("  revision %s %d%%%s%s%s%s%s%s%s, pods %v", v.Name, v.Weight, mark(v.Tag != "", "tag "+v.Tag), mark(v.Latest, "latest"), mark(v.Ready, "ready"),
-				mark(v.Asleep, "asleep"), mark(v.AsleepSure, "sure"), mark(v.ScaleToZero, "may go to zero"), mark(v.ViaProxy, "via proxy"), v.Pods)
+			line("  revision %s %d%%%s%s%s%s%s%s, pods %v", v.Name, v.Weight, mark(v.Tag != "", "tag "+v.Tag), mark(v.Latest, "latest"), mark(v.Ready, "ready"),
+				mark(v.Asleep, "asleep"), mark(v.ScaleToZero, "may go to zero"), mark(v.ViaProxy, "via proxy"), v.Pods)
 		}
 	}
 	for _, s := range f.Steps {
