@@ -35,12 +35,13 @@ func queueProxyRules() []Rule {
 				Status: "conditions True, pods ready and busy",
 				Client: "503 'context deadline exceeded' after the timeout",
 			},
-			Needs: []Source{Requests, ClientLog, Revisions, Pods},
+			Needs: []Source{Requests, ClientLog, Revisions, Pods, Spans},
 			Match: FirstOf(
 				OnAnswer(QueueProxy, func(v *View, o *Observation) (field, value string, ok bool) {
 					body, known, full := waitedForSlot(v, o)
 					return "body", body, full && known
 				}),
+				Sure(Likely, spanOfTheWait),
 				Sure(Possible, OnAnswer(QueueProxy, func(v *View, o *Observation) (field, value string, ok bool) {
 					body, known, full := waitedForSlot(v, o)
 					return "body", body, full && !known

@@ -22,6 +22,33 @@ func flagWords(flag string) string {
 	}[flag]
 }
 
+// queueWait is queue-proxy's span of the time until the container has a free slot, sent where containerConcurrency limits it
+// (knative.dev/serving/pkg/queue/handler.go).
+const queueWait = "kn.queueproxy.wait"
+
+// spanOfTheWait finds requests, while a front door fails, that got no answer because queue-proxy held them back nearly all the time.
+func spanOfTheWait(v *View) []Match {
+	spans, seen := v.Spans(), v.Observations()
+	if len(spans) == 0 || len(failedDoors(v.ix)) == 0 {
+		return nil
+	}
+	var out []Match
+	t := NewTrace(&v.ix.facts)
+	for i := range seen {
+		o := &seen[i]
+		if o.Asked != RealRequest || o.Outcome != Timeout {
+			continue
+		}
+		for _, s := range t.under(o) {
+			if s.Name == queueWait && s.Took >= o.Took/10*9 {
+				out = append(out, Match{Step: v.behind(QueueProxy, o), Evidence: []Evidence{{Source: FromSpan, Ref: "span of " + s.Service,
+					Field: rounded(s.Took) + " in", Value: s.Name, At: s.Start}}})
+			}
+		}
+	}
+	return latest(merge(out), 3)
+}
+
 // flagsOf are a gateway span's response flags: none while the answer came from behind, and none where the caller hung up (DC, DR), which tells nothing.
 func flagsOf(s Span) []string {
 	return slices.DeleteFunc(strings.Split(s.Tags["response_flags"], ","), func(f string) bool { return f == "" || oneOf(f, "-|DC|DR") })

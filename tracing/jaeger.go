@@ -43,7 +43,7 @@ func NewJaeger(base string, client *http.Client) (*Jaeger, error) {
 		return nil, errors.New("the Jaeger address is not an http:// or https:// URL: write it like http://jaeger-query:16686")
 	}
 	if client == nil {
-		client = &http.Client{}
+		client = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()} // its idle connections are closed after each wait
 	}
 	u.RawQuery, u.Fragment = "", ""
 	return &Jaeger{base: strings.TrimSuffix(u.String(), "/"), http: client}, nil

@@ -31,7 +31,9 @@ func Predicted(run *hops.Run, observation int) []hops.Hop {
 		}
 		switch s.Hop {
 		case hops.IngressGateway, hops.LocalGateway:
-			out = append(out, s.Hop)
+			if o.Outcome != hops.Answered || o.FromEnvoy() || o.Upstream() { // other gateways have other spans, if any
+				out = append(out, s.Hop)
+			}
 		case hops.Activator:
 			if o.Asked == hops.RealRequest && (own || last == hops.Activator || proxied(run, s, o)) {
 				out = append(out, s.Hop)

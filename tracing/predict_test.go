@@ -111,6 +111,8 @@ func TestPredicted(t *testing.T) {
 		{"504 of the activator", asking(serverless(), outside, real, answered(504, "activator request timeout", envoy, upstream)), all[:3]},
 		{"502 of queue-proxy", asking(serverless(), outside, real, answered(502, "dial tcp 127.0.0.1:8080: connect: connection refused", envoy, upstream)), all},
 		{"404 of the model", asking(serverless(), outside, real, answered(404, `{"error":"no such model"}`, envoy, upstream)), all},
+		{"503 of a gateway that is no Envoy", asking(standardMode(), outside, real, answered(503, "<center>nginx</center>")), nil},
+		{"an answer through one", asking(standardMode(), outside, real, answered(200, "{}")), nil},
 		{"302 of something before the gateway", asking(serverless(), outside, real, answered(302, "", "server=nginx")), nil},
 		{"no answer in time", asking(serverless(), outside, real, late), gateways[:1]},
 		{"no answer in time to nothing written", asking(serverless(), outside, real, unsent), nil},
