@@ -328,12 +328,12 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, collection, namespac
 // write makes, changes and deletes.
 func (a *api) write(w http.ResponseWriter, r *http.Request, collection, namespace, name string) {
 	var body tree
-	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil && r.Method != "DELETE" {
 		refuse(w, 400, "BadRequest", err.Error())
 		return
 	}
 	key := fmt.Sprintf("%s|%s/%s", collection, namespace, name)
-	wants, _ := body["preconditions"].(tree)
+	var wants tree
 	if meta, ok := body["metadata"].(tree); ok {
 		wants = meta
 		key = fmt.Sprintf("%s|%s/%s", collection, namespace, meta["name"])
