@@ -43,7 +43,7 @@ func (r *runner) cheapest() (asks []dial.Request, whole bool) {
 	for _, e := range r.run.Flow.Entries {
 		door := e.Step.Door
 		switch {
-		case door == "" && !Split(e) || !r.wanted(door):
+		case door == "" && (r.o.FrontOnly || !Split(e)) || !r.wanted(door):
 		case e.Request && r.mayWake(e.Step):
 			asks = append(asks, r.request(e))
 			reached[door] = true

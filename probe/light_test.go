@@ -83,6 +83,7 @@ func TestLightCost(t *testing.T) {
 	}{
 		{"one revision", known(false, 100), Options{}, doors},
 		{"a canary", known(false, 90, 10), Options{}, append([]string{"request predictor/a/queue-proxy", "request predictor/b/queue-proxy"}, doors...)},
+		{"a canary from afar", known(false, 90, 10), Options{FrontOnly: true}, doors},
 		{"an old revision without traffic", known(false, 100, 0), Options{}, doors},
 		{"one door", known(false, 100), Options{Doors: []hops.Door{hops.Outside}}, doors[1:]},
 		{"may sleep", known(true, 100), Options{Spare: true}, []string{"knock cluster-local/local-gateway", "knock outside/ingress-gateway"}},

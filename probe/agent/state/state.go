@@ -54,8 +54,9 @@ type Result struct {
 	Recorded bool
 	// Due is when the probe should have begun; Started and Ended when it did and was over.
 	Due, Started, Ended time.Time
-	// Interval is the service's own.
+	// Interval is the service's own; N of its last M results turn its status.
 	Interval time.Duration
+	N, M     int
 	// Problems are what is wrong with the service's annotations, a line each.
 	Problems []string
 }

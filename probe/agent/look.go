@@ -1,0 +1,191 @@
+// look.go: the full look at a service: when there is a turn for it, what is kept of it, and what is said when it cannot be had.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"probe/hops"
+	"probe/probe"
+	"probe/probe/agent/state"
+	"probe/probe/dial"
+	"probe/probe/read"
+)
+
+// look is a full run. It waits its turn; when none comes in time, what the light run saw has to do.
+func (a *attempt) look(ctx context.Context) {
+	turn, cancel := context.WithTimeout(ctx, lookWait)
+	defer cancel()
+	var looker Looker
+	select {
+	case looker = <-a.lookers:
+		defer func() { a.lookers <- looker }()
+	case <-turn.Done():
+		a.unseen()
+		return
+	}
+	connect := func(f *hops.Flow) probe.Sender { return a.connect(f, looker) }
+	before, _ := looker.Reads()
+	run, err := probe.Run(ctx, probe.Deps{Reader: looker, Connect: connect, Rules: a.rules, Now: a.now, ID: a.id}, a.o)
+	if err != nil {
+		a.unread(err)
+		return
+	}
+	run.Reads -= before
+	a.res.Run, a.res.Further = &run, true
+	a.res.Asleep = run.Verdict.Asleep
+	a.t.answers, a.t.looked = answers(&run), a.now()
+	a.t.last = verdictOf(&run)
+	a.take(a.t.last)
+	a.t.flow = slim(&run.Flow)
+	a.pods.learn(a.t.flow, run.Snapshots)
+}
+
+// unseen is a failure that nobody had time to look into.
+func (a *attempt) unseen() {
+	if a.res.Run == nil {
+		a.take(verdict{state: hops.Inconclusive, reason: state.NoCause, summary: "too many services are being looked into: this one had no turn"})
+		return
+	}
+	a.take(verdict{state: hops.Failed, hop: worst(a.res.Run), reason: state.NoCause, summary: told(a.res.Run) + "; too many services fail to look into each"})
+}
+
+// unread is a look that could not read what it needs. A service that is not there is no result at all.
+func (a *attempt) unread(err error) {
+	if missing(err) {
+		a.gone = err
+		return
+	}
+	if a.res.Run == nil {
+		a.take(verdict{state: hops.Inconclusive, reason: state.NoCause, summary: err.Error()})
+		return
+	}
+	a.take(verdict{state: hops.Failed, hop: worst(a.res.Run), reason: state.NoCause, summary: told(a.res.Run) + "; the cluster could not be read: " + err.Error()})
+}
+
+// take makes a verdict the result's.
+func (a *attempt) take(v verdict) {
+	a.res.State, a.res.Asleep, a.res.Hop, a.res.Reason, a.res.Summary, a.res.Fix = v.state, v.asleep, v.hop, v.reason, v.summary, v.fix
+	if v.state == hops.OK {
+		a.res.Hop, a.res.Reason, a.res.Summary, a.res.Fix = "", "", "", ""
+	}
+}
+
+// verdictOf keeps what is needed of a run's verdict.
+func verdictOf(run *hops.Run) verdict {
+	v := &run.Verdict
+	out := verdict{state: v.State, asleep: v.Asleep, hop: v.Step.Hop, reason: state.NoCause, summary: v.Summary}
+	for i := range v.Findings {
+		f := &v.Findings[i]
+		if f.Severity != hops.Note {
+			out.reason, out.hop, out.summary, out.fix, out.certain = f.ID, f.Step.Hop, f.Summary, f.Fix, f.Confidence != hops.Possible
+			break
+		}
+	}
+	if v.State == hops.OK {
+		out.reason = ""
+	}
+	return out
+}
+
+// told is what the first front door that failed said.
+func told(run *hops.Run) string {
+	for i := range run.Observations {
+		if o := &run.Observations[i]; o.Step.Door != "" && !o.OK() {
+			return fmt.Sprintf("the %s answered %s", o.Step.Hop, o.Describe())
+		}
+	}
+	return "requests fail"
+}
+
+// worst is the hop of the first front door that failed.
+func worst(run *hops.Run) hops.Hop {
+	for i := range run.Observations {
+		if o := &run.Observations[i]; o.Step.Door != "" && !o.OK() {
+			return o.Step.Hop
+		}
+	}
+	return ""
+}
+
+// missing says whether the service is not there.
+func missing(err error) bool {
+	_, service := errors.AsType[*read.NotFoundError](err)
+	_, namespace := errors.AsType[*read.NoNamespaceError](err)
+	return service || namespace
+}
+
+// mayZero says whether some revision that gets traffic may be scaled to zero.
+func mayZero(f *hops.Flow) bool {
+	for _, c := range f.Components {
+		for _, v := range c.Revisions {
+			if v.Weight > 0 && (v.ScaleToZero || v.Asleep) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// slim keeps of a path what light runs and their spans need.
+func slim(f *hops.Flow) *hops.Flow {
+	out := *f
+	out.Unknown, out.Entries = nil, nil
+	for _, e := range f.Entries {
+		if e.Step.Door != "" || probe.Split(e) {
+			e.Target.Selector, e.Knocking = nil, nil
+			out.Entries = append(out.Entries, e)
+		}
+	}
+	return &out
+}
+
+// addresses are the IPs of the pods that light probes dial: those of revisions that get a share of the traffic. It implements dial.PodFinder.
+type addresses struct {
+	mu   sync.Mutex
+	pods map[string]dial.PodAddress // by "namespace/name"
+	of   map[hops.Ref][]string      // the keys of a service
+}
+
+// learn takes the addresses of the pods in a path from what was read.
+func (a *addresses) learn(f *hops.Flow, read []hops.Snapshot) {
+	a.forget(f.Ref)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, e := range f.Entries {
+		if e.Target.Kind != "pod" {
+			continue
+		}
+		for i := range read {
+			for j := range read[i].Objects {
+				o := &read[i].Objects[j]
+				if ip := o.Str("status", "podIP"); o.Source == hops.Pods && o.Name == e.Target.Name && ip != "" {
+					key := o.Namespace + "/" + o.Name
+					a.pods[key] = dial.PodAddress{Namespace: o.Namespace, Name: o.Name, IP: ip, Port: e.Target.Port, Ready: true}
+					a.of[f.Ref] = append(a.of[f.Ref], key)
+				}
+			}
+		}
+	}
+}
+
+func (a *addresses) forget(ref hops.Ref) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, key := range a.of[ref] {
+		delete(a.pods, key)
+	}
+	delete(a.of, ref)
+}
+
+// Pods implements dial.PodFinder without asking anybody.
+func (a *addresses) Pods(_ context.Context, t hops.Target) ([]dial.PodAddress, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p, known := a.pods[t.Namespace+"/"+t.Name]; known {
+		return []dial.PodAddress{p}, nil
+	}
+	return nil, fmt.Errorf("%s: not seen at the last look", t)
+}

@@ -1,0 +1,107 @@
+// prober.go: one probe of one service by the agent: light while all is well, a full look where something is not.
+package agent
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"probe/hops"
+	"probe/probe"
+	"probe/probe/agent/settings"
+	"probe/probe/agent/state"
+	"probe/probe/dial"
+)
+
+const (
+	// eager is how many probes in a row that do not pass get a full look each; later ones do when the answers change, or lookAgain has gone by.
+	// Most outages tell their cause in the first minutes, and a service that stays broken for a week must not cost the API server sixty reads
+	// a probe.
+	eager     = 5
+	lookAgain = 5 * time.Minute
+	// youth is how long a service that has never answered may take to start: Knative's default progress deadline.
+	youth = 10 * time.Minute
+	// lookWait bounds the wait for a turn to look.
+	lookWait = 10 * time.Second
+)
+
+// Looker reads a cluster for full looks. It serves one run at a time, and finds the pods behind what that run dials.
+type Looker interface {
+	probe.Reader
+	dial.PodFinder
+}
+
+// prober probes.
+type prober struct {
+	connect   func(*hops.Flow, dial.PodFinder) probe.Sender
+	frontOnly bool
+	light     probe.Sender // serves all light probes
+	pods      *addresses   // of the pods that light probes dial
+	lookers   chan Looker  // those that are free
+	rules     []hops.Rule
+	now       func() time.Time
+	id        func([]byte)
+	record    uint64 // one healthy run in so many is recorded by the mesh
+	store     *settings.Store
+}
+
+// target is what the agent remembers of one service between two probes of it. Only its one probe at a time and the watcher use it.
+type target struct {
+	mu       sync.Mutex
+	service  state.Service
+	settings settings.Settings
+	problems []string
+	stale    bool // the path may have changed since it was resolved
+
+	flow    *hops.Flow // nil until it was resolved
+	last    verdict    // of the last full look
+	looked  time.Time
+	inARow  int    // probes that did not pass, one after the other
+	answers uint64 // digest of what the front doors said at the last look
+	healthy uint64 // healthy runs so far
+	tracker state.Tracker
+}
+
+// verdict is what is kept of a run's.
+type verdict struct {
+	state        hops.State
+	asleep       bool
+	hop          hops.Hop
+	reason       string
+	summary, fix string
+	certain      bool // a finding that is more than a note, and more than possible
+}
+
+// probe probes one service once. It says false when there is no result: the probe was cut short.
+func (p *prober) probe(ctx context.Context, t *target, due time.Time) (state.Result, bool) {
+	t.mu.Lock()
+	svc, set, problems := t.service, t.settings, t.problems
+	if t.stale {
+		t.flow, t.stale = nil, false
+	}
+	t.mu.Unlock()
+	a := &attempt{prober: p, t: t, set: set, bodies: map[string][]byte{}}
+	a.res = state.Result{Ref: svc.Ref, UID: svc.UID, Due: due, Started: p.now(), Interval: set.Interval, N: set.N, M: set.M}
+	more := a.prepare(ctx)
+	a.res.Problems = append(append([]string(nil), problems...), more...)
+	a.run(ctx)
+	a.res.Ended = p.now()
+	if a.gone != nil || ctx.Err() != nil {
+		t.flow = nil // nothing was learnt that could be trusted
+		return a.res, false
+	}
+	a.expect()
+	a.res.Starting = a.starting(&svc)
+	t.remember(&a.res)
+	return a.res, true
+}
+
+// remember keeps what the next probe wants to know of this one.
+func (t *target) remember(r *state.Result) {
+	if r.State == hops.OK {
+		t.inARow = 0
+		t.healthy++
+		return
+	}
+	t.inARow++
+}
