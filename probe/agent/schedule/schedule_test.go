@@ -39,10 +39,11 @@ func (p *probes) do(ctx context.Context, ref hops.Ref, due time.Time) {
 	p.now[ref]++
 	p.twice = p.twice || p.now[ref] > 1
 	p.most = max(p.most, len(p.now))
+	takes := p.takes
 	p.mu.Unlock()
-	if p.takes > 0 {
+	if takes > 0 {
 		select {
-		case <-time.After(p.takes):
+		case <-time.After(takes):
 		case <-ctx.Done():
 		}
 	}
@@ -52,6 +53,31 @@ func (p *probes) do(ctx context.Context, ref hops.Ref, due time.Time) {
 	if p.now[ref]--; p.now[ref] == 0 {
 		delete(p.now, ref)
 	}
+}
+
+// of gives when a service was probed.
+func (p *probes) of(ref hops.Ref) []time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.at[ref])
+}
+
+// all gives when each was probed.
+func (p *probes) all() map[hops.Ref][]time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[hops.Ref][]time.Duration{}
+	for ref, at := range p.at {
+		out[ref] = slices.Clone(at)
+	}
+	return out
+}
+
+// longest gives the longest delay.
+func (p *probes) longest() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Max(p.delays)
 }
 
 // bubble runs a test on a scheduler that ends with it.
@@ -90,7 +116,7 @@ func TestSpread(t *testing.T) {
 		}
 		after(minutes * time.Minute)
 		seconds := make([]int, minutes*60+1)
-		for r, at := range p.at {
+		for r, at := range p.all() {
 			if at[0] > time.Minute {
 				t.Errorf("%s was first probed after %s", r, at[0])
 			}
@@ -101,14 +127,14 @@ func TestSpread(t *testing.T) {
 				seconds[int(d/time.Second)]++
 			}
 		}
-		if len(p.at) != services {
-			t.Errorf("%d of %d services were probed", len(p.at), services)
+		if len(p.all()) != services {
+			t.Errorf("%d of %d services were probed", len(p.all()), services)
 		}
 		if most := slices.Max(seconds); most > 30 { // 10 would be even
 			t.Errorf("%d probes in one second", most)
 		}
-		if slices.Max(p.delays) > 0 {
-			t.Errorf("a probe was late by %s", slices.Max(p.delays))
+		if p.longest() > 0 {
+			t.Errorf("a probe was late by %s", p.longest())
 		}
 	})
 }
@@ -120,7 +146,7 @@ func TestInterval(t *testing.T) {
 			bubble(t, 1, 0, func(s *Scheduler, p *probes) {
 				s.Set(ref(1), interval)
 				after(1000 * interval)
-				at := p.at[ref(1)]
+				at := p.of(ref(1))
 				if n := len(at); n < 998 || n > 1001 {
 					t.Errorf("%d probes in 1000 intervals", n)
 				}
@@ -149,12 +175,12 @@ func TestNew(t *testing.T) {
 			s.SetWithin(ref(i), time.Minute, 5*time.Second)
 		}
 		after(5 * time.Second)
-		if len(p.at) != 600 {
-			t.Errorf("%d of 600 were probed in 5 s", len(p.at))
+		if len(p.all()) != 600 {
+			t.Errorf("%d of 600 were probed in 5 s", len(p.all()))
 		}
 		after(3 * time.Minute)
 		seconds := map[int]int{}
-		for r, at := range p.at {
+		for r, at := range p.all() {
 			if gap := at[1] - at[0]; gap < 28*time.Second || gap > 92*time.Second {
 				t.Errorf("%s: second probe %s after the first", r, gap)
 			}
@@ -177,7 +203,7 @@ func TestSlow(t *testing.T) {
 	bubble(t, 8, 25*time.Second, func(s *Scheduler, p *probes) {
 		s.Set(ref(1), 10*time.Second)
 		after(5 * time.Minute)
-		at := p.at[ref(1)]
+		at := p.of(ref(1))
 		if n := len(at); n < 9 || n > 11 {
 			t.Errorf("%d probes in 5 minutes", n)
 		}
@@ -212,13 +238,15 @@ func TestSoon(t *testing.T) {
 			bubble(t, 8, 0, func(s *Scheduler, p *probes) {
 				s.SetWithin(ref(1), c.interval, 0)
 				synctest.Wait()
+				p.mu.Lock()
 				p.takes = c.takes
+				p.mu.Unlock()
 				for _, d := range c.ask {
 					after(d - time.Since(p.began))
 					s.Soon(ref(1))
 				}
 				after(10 * time.Minute)
-				if got := p.at[ref(1)][1:]; !slices.Equal(got, c.want) {
+				if got := p.of(ref(1))[1:]; !slices.Equal(got, c.want) {
 					t.Errorf("extra probes at %v, want %v", got, c.want)
 				}
 			})
@@ -243,7 +271,7 @@ func TestSoonKeepsTheInterval(t *testing.T) {
 			after(100 * time.Millisecond)
 			s.Soon(ref(1))
 		}
-		extra := len(p.at[ref(1)]) - len(p.at[ref(2)])
+		extra := len(p.of(ref(1))) - len(p.of(ref(2)))
 		if extra < 20 || extra > 30 {
 			t.Errorf("%d extra probes in a minute", extra)
 		}
@@ -258,7 +286,7 @@ func TestSoonBeforeTheFirst(t *testing.T) {
 			s.Soon(ref(i))
 		}
 		after(time.Second)
-		if n := len(p.at); n > 30 {
+		if n := len(p.all()); n > 30 {
 			t.Errorf("%d of 600 were probed in the first second", n)
 		}
 	})
@@ -315,10 +343,10 @@ func TestWorkers(t *testing.T) {
 		if p.most != 4 {
 			t.Errorf("%d at once", p.most)
 		}
-		if len(p.at) != 100 {
-			t.Errorf("%d of 100 were probed", len(p.at))
+		if len(p.all()) != 100 {
+			t.Errorf("%d of 100 were probed", len(p.all()))
 		}
-		if got := slices.Max(p.delays); got != 24*time.Second {
+		if got := p.longest(); got != 24*time.Second {
 			t.Errorf("longest delay %s, want 24s", got)
 		}
 	})
@@ -331,13 +359,13 @@ func TestOverload(t *testing.T) {
 			s.Set(ref(i), 10*time.Second)
 		}
 		after(10 * time.Minute)
-		for r, at := range p.at {
+		for r, at := range p.all() {
 			if n := len(at); n < 25 || n > 35 {
 				t.Errorf("%s: %d probes in 10 minutes", r, n)
 			}
 		}
-		if len(p.at) != 80 {
-			t.Errorf("%d of 80 were probed", len(p.at))
+		if len(p.all()) != 80 {
+			t.Errorf("%d of 80 were probed", len(p.all()))
 		}
 	})
 }
@@ -351,13 +379,13 @@ func TestChangedInterval(t *testing.T) {
 			after(time.Second)
 			s.Set(ref(1), time.Minute)
 		}
-		if n := len(p.at[ref(1)]); n < 10 || n > 12 {
+		if n := len(p.of(ref(1))); n < 10 || n > 12 {
 			t.Errorf("%d probes in 10 minutes", n)
 		}
 		s.Set(ref(1), time.Second)
-		before := len(p.at[ref(1)])
+		before := len(p.of(ref(1)))
 		after(time.Minute)
-		if n := len(p.at[ref(1)]) - before; n < 58 || n > 62 {
+		if n := len(p.of(ref(1))) - before; n < 58 || n > 62 {
 			t.Errorf("%d probes in a minute with an interval of 1s", n)
 		}
 	})
@@ -386,21 +414,20 @@ func TestDrain(t *testing.T) {
 				synctest.Wait()
 				cancel()
 				synctest.Wait()
-				if p.causes = nil; c.takes == 0 {
-					p.causes = []error{nil}
-				}
 				s.SetWithin(ref(2), time.Second, 0) // too late
 				began := time.Now()
 				s.Drain(c.grace)
 				if took := time.Since(began); took != c.took {
 					t.Errorf("took %s, want %s", took, c.took)
 				}
+				p.mu.Lock()
 				if len(p.causes) != 1 || p.causes[0] != c.cause {
 					t.Errorf("causes %v, want %v", p.causes, c.cause)
 				}
+				p.mu.Unlock()
 				after(time.Minute)
-				if len(p.at) != 1 || len(p.at[ref(1)]) != 1 {
-					t.Errorf("probed after the end: %v", p.at)
+				if len(p.all()) != 1 || len(p.of(ref(1))) != 1 {
+					t.Errorf("probed after the end: %v", p.all())
 				}
 			})
 		})
@@ -414,7 +441,7 @@ func TestDrainAlone(t *testing.T) {
 		synctest.Wait()
 		s.Drain(time.Minute)
 		after(time.Hour)
-		if n := len(p.at[ref(1)]); n != 1 {
+		if n := len(p.of(ref(1))); n != 1 {
 			t.Errorf("%d probes", n)
 		}
 	})

@@ -56,8 +56,8 @@ const (
 
 // serve starts a fake API server inside the test's bubble. The returned function stops it.
 func serve() (*api, func()) {
-	a := &api{served: []string{kserve + "/inferenceservices", leases + "/leases"}, objects: map[string]tree{}, version: 100, news: make(chan struct{}),
-		accept: make(chan net.Conn), closed: make(chan struct{})}
+	a := &api{served: []string{kserve + "/inferenceservices", leases + "/leases"}, objects: map[string]tree{}, version: 100,
+		news: make(chan struct{}), accept: make(chan net.Conn), closed: make(chan struct{})}
 	s := &http.Server{Handler: a}
 	go s.Serve(a) // its error is the listener's end
 	return a, func() {
@@ -189,6 +189,13 @@ func (a *api) remove(base, resource, namespace, name string) bool {
 	a.version++
 	a.happened(event{a.version, key, "DELETED", o})
 	return true
+}
+
+// lease gives one as it is now.
+func (a *api) lease(name string) tree {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.objects[leases+"/leases|probe/"+name])
 }
 
 // count counts the requests whose text starts so, as in "WATCH /apis/...".

@@ -161,7 +161,7 @@ func (s *Sharder) round(ctx context.Context) error {
 	return nil
 }
 
-// see compares the Leases with what they were. Time during which they could not be read is held against nobody: the others could perhaps not write them.
+// see compares the Leases with what they were. Time during which they could not be read is held against nobody: perhaps nobody could write them.
 func (s *Sharder) see(list []coordinationv1.Lease, now time.Time) (live, dead []string) {
 	away := now.Sub(s.listed) > s.o.Duration
 	s.listed = now
