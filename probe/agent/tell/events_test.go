@@ -190,11 +190,11 @@ func TestEventsStartAnew(t *testing.T) {
 }
 
 // failing lets the first attempts fail.
-func failing(client *fake.Clientset, times int, err error) *int {
-	seen := new(int)
+func failing(client *fake.Clientset, times int, err error) *[]time.Time {
+	seen := new([]time.Time)
 	client.PrependReactor("create", "events", func(clienttesting.Action) (bool, runtime.Object, error) {
-		*seen++
-		return *seen <= times, nil, err
+		*seen = append(*seen, time.Now())
+		return len(*seen) <= times, nil, err
 	})
 	return seen
 }
@@ -211,7 +211,7 @@ func TestEventsFail(t *testing.T) {
 		attempts int
 		counts   EventCounts
 		log      string
-		after    time.Duration // when it is over
+		after    time.Duration // of the last attempt
 	}{
 		{"the API server is away for a moment", fmt.Errorf("connection refused"), 2, 3, EventCounts{Written: 1}, "connection refused; it is tried again", 6 * time.Second},
 		{"the API server is away", fmt.Errorf("connection refused"), 99, 4, EventCounts{Dropped: 1}, "connection refused", 14 * time.Second},
@@ -228,12 +228,13 @@ func TestEventsFail(t *testing.T) {
 				client := fake.NewClientset()
 				seen := failing(client, c.times, c.err)
 				var log []string
+				start := time.Now()
 				_, counts := writtenEvents(t, client, func(s string) { log = append(log, s) }, func(e *Events) {
 					e.Tell(change("iris", hops.OK, hops.Failed, "oom-killed"))
-					time.Sleep(c.after)
+					time.Sleep(time.Hour)
 				})
-				if counts != c.counts || *seen != c.attempts {
-					t.Errorf("%+v after %d attempts", counts, *seen)
+				if counts != c.counts || len(*seen) != c.attempts || (*seen)[len(*seen)-1].Sub(start) != c.after {
+					t.Errorf("%+v after attempts at %v", counts, *seen)
 				}
 				if len(log) > 1 || !strings.Contains(strings.Join(log, ""), c.log) || c.log == "" && len(log) > 0 {
 					t.Errorf("log %q", log)

@@ -163,10 +163,9 @@ func (e *Events) put(ctx context.Context, n *note) error {
 		if err == nil {
 			w.count, w.at = w.count+1, now
 		}
-		if !apierrors.IsNotFound(err) {
+		if !apierrors.IsNotFound(err) { // it expired, or was deleted
 			return err
 		}
-		delete(e.series, n.series) // expired, or deleted
 	}
 	ev := event(n)
 	_, err := e.client.Events(n.ref.Namespace).Create(ctx, ev, metav1.CreateOptions{})
