@@ -57,7 +57,8 @@ func (g *gauges) add(name, unit string, value float64, labels ...string) {
 		g.list[n-1].Data = same
 		return
 	}
-	g.list = append(g.list, metricdata.Metrics{Name: name, Unit: unit, Data: metricdata.Gauge[float64]{DataPoints: []metricdata.DataPoint[float64]{point}}})
+	data := metricdata.Gauge[float64]{DataPoints: []metricdata.DataPoint[float64]{point}}
+	g.list = append(g.list, metricdata.Metrics{Name: name, Unit: unit, Data: data})
 }
 
 // states says how the service is, and why if it is not well.

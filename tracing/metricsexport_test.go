@@ -45,7 +45,8 @@ func (c *metricsCollector) take(r *colmetricspb.ExportMetricsServiceRequest, tok
 		PartialSuccess: &colmetricspb.ExportMetricsPartialSuccess{RejectedDataPoints: c.dropped, ErrorMessage: "too many"}}
 }
 
-func (c *metricsCollector) Export(ctx context.Context, r *colmetricspb.ExportMetricsServiceRequest) (*colmetricspb.ExportMetricsServiceResponse, error) {
+func (c *metricsCollector) Export(ctx context.Context, r *colmetricspb.ExportMetricsServiceRequest) (
+	*colmetricspb.ExportMetricsServiceResponse, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	resp := c.take(r, strings.Join(md.Get("x-token"), ","), "")
 	if c.refuse != "" {
@@ -182,22 +183,25 @@ func TestMetricsTroubles(t *testing.T) {
 	t.Cleanup(page.Close)
 	refusing := func() *metricsCollector { return &metricsCollector{refuse: "bad token " + token} }
 	header := map[string]string{"x-token": "Bearer " + token}
+	grpcRefusing, grpcDropping := metricsOverGRPC(t, refusing()), metricsOverGRPC(t, &metricsCollector{dropped: 3})
 	for _, c := range []struct {
 		name string
 		conf Config
 		want string
 	}{
 		{"silent", Config{Endpoint: "http://" + hole.Addr().String(), Timeout: 150 * time.Millisecond}, "did not answer within 150ms"},
-		{"silent by grpc", Config{Endpoint: "http://" + hole.Addr().String(), Protocol: GRPC, Timeout: 150 * time.Millisecond}, "did not answer within 150ms"},
+		{"silent by grpc", Config{Endpoint: "http://" + hole.Addr().String(), Protocol: GRPC, Timeout: 150 * time.Millisecond},
+			"did not answer within 150ms"},
 		{"not a collector", Config{Endpoint: page.URL}, "http/protobuf on 4318 under /v1/metrics"},
 		{"refused", Config{Endpoint: "http://" + metricsOverHTTP(t, refusing()), Headers: header}, "OTEL_EXPORTER_OTLP_HEADERS"},
-		{"refused by grpc", Config{Endpoint: "http://" + metricsOverGRPC(t, refusing()), Protocol: GRPC, Headers: header}, "OTEL_EXPORTER_OTLP_HEADERS"},
+		{"refused by grpc", Config{Endpoint: "http://" + grpcRefusing, Protocol: GRPC, Headers: header}, "OTEL_EXPORTER_OTLP_HEADERS"},
 		{"dropped", Config{Endpoint: "http://" + metricsOverHTTP(t, &metricsCollector{dropped: 3})}, "the collector dropped data points"},
-		{"dropped by grpc", Config{Endpoint: "http://" + metricsOverGRPC(t, &metricsCollector{dropped: 3}), Protocol: GRPC}, "the collector dropped data points"},
+		{"dropped by grpc", Config{Endpoint: "http://" + grpcDropping, Protocol: GRPC}, "the collector dropped data points"},
 	} {
 		err := metricsExporter(t, c.conf).Export(t.Context(), killed())
 		var failed *ExportError
-		if !errors.As(err, &failed) || !strings.Contains(failed.Hint, c.want) || !strings.HasPrefix(err.Error(), "the metrics were not sent to http://127.0.0.1:") {
+		const says = "the metrics were not sent to http://127.0.0.1:"
+		if !errors.As(err, &failed) || !strings.Contains(failed.Hint, c.want) || !strings.HasPrefix(err.Error(), says) {
 			t.Errorf("%s: %v; want the hint %q", c.name, err, c.want)
 		}
 		if err != nil && strings.Contains(err.Error(), token) {

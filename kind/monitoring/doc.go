@@ -7,4 +7,7 @@
 //   - series_test.go: the exposition is read by Prometheus' own parser
 //   - rules_test.go: the rules are valid, and fire and keep silent as testdata/alerts_test.yaml says; promtool reads that file too
 //   - dashboard_test.go: the dashboard is of the form that Grafana reads, and its expressions find something
+//   - push_test.go: what a CronJob pushes by OTLP has the same names
+//
+// Run it with -count=1: Go's test cache does not notice changes of files outside the module.
 package monitoring

@@ -92,6 +92,7 @@ func fleet() *Metrics {
 		result("gate", func(r *state.Result) {
 			r.State, r.Hop, r.Reason = hops.Inconclusive, hops.Client, "a reason that nobody knows"
 			r.Problems = []string{"probe/interval: often"}
+			r.Run.Observations[0].Outcome, r.Run.Observations[1].Outcome = hops.NoWay, hops.Cancelled
 		}),
 	} {
 		m.Observe(r, status(r))
@@ -162,6 +163,7 @@ func TestSeries(t *testing.T) {
 		{`probe_asleep{namespace="demo",service="cold"} 0.0`, true},
 		{`probe_http_status_code{namespace="demo",service="killed",door="cluster-local"} 0.0`, true},
 		{`probe_http_status_code{namespace="demo",service="asleep"`, false},
+		{`probe_http_status_code{namespace="demo",service="gate"`, false}, // no request got there
 		{`probe_http_duration_seconds{namespace="demo",service="iris",door="outside",phase="processing"} 0.00825`, true},
 		{`probe_http_duration_seconds{namespace="demo",service="cold"`, false},
 		{`probe_http_duration_seconds{namespace="demo",service="asleep"`, false},
@@ -220,6 +222,10 @@ func TestAnswered(t *testing.T) {
 		{"a success", nil, true},
 		{"404 is expected", func(r *state.Result) { r.Run.Observations[0].Status = 404 }, true},
 		{"too slow", func(r *state.Result) { r.State, r.Reason = hops.Degraded, state.TooSlow }, true},
+		{"404 is expected, sooner", func(r *state.Result) {
+			r.State, r.Reason = hops.Degraded, state.TooSlow
+			r.Run.Observations[0].Status = 404
+		}, true},
 		{"another answer", func(r *state.Result) {
 			r.State, r.Reason = hops.Failed, state.UnexpectedResponse
 			r.Run.Observations[0].Status = 404
