@@ -169,8 +169,13 @@ func TestTime(t *testing.T) {
 	e, _ := Compile(s)
 	o := answered(200)
 	const want = "the answer does not meet `body.all(a, body.all(b, body == body))`: it takes longer than it may (status 200 after 12ms)"
-	if err := e.Check(&o, []byte("["+strings.Repeat("1,", 999)+"1]")); err == nil || err.Error() != want {
+	body := []byte("[" + strings.Repeat("1,", 999) + "1]")
+	if err := e.Check(&o, body); err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	s2 := &seen{o: &o, body: body}
+	if _, err := e.expr.eval(s2); err == nil || s2.steps.n > 100 {
+		t.Errorf("%d steps after the end, %v", s2.steps.n, err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
 
 	"probe/hops"
 	"probe/probe/redact"
@@ -89,7 +90,7 @@ func compile(env *cel.Env, source string) *expression {
 	}
 	ast, issues := env.Compile(source)
 	if found := issues.Errors(); len(found) > 0 {
-		message := strings.TrimSuffix(strings.Join(strings.Fields(found[0].Message), " "), " (in container '')")
+		message := strings.TrimSuffix(oneLine(found[0].Message), " (in container '')")
 		e.err = fmt.Errorf("give a CEL expression; line %d, column %d: %s", found[0].Location.Line(), found[0].Location.Column()+1,
 			clipTo(redact.String(message), 2*maxShown))
 		return e
@@ -103,7 +104,7 @@ func compile(env *cel.Env, source string) *expression {
 	}
 	e.program, e.err = env.Program(ast, cel.CustomDecorator(limit), cel.InterruptCheckFrequency(perCheck))
 	if e.err != nil {
-		e.err = fmt.Errorf("give a CEL expression; %s", clipTo(redact.String(e.err.Error()), 2*maxShown))
+		e.err = fmt.Errorf("give a CEL expression; %s", clipTo(redact.String(oneLine(e.err.Error())), 2*maxShown))
 	}
 	return e
 }
@@ -152,12 +153,8 @@ func (s *seen) Parent() cel.Activation { return nil }
 
 // check evaluates the expression. The error says why the answer does not meet it, and quotes nothing of the body, which may be private.
 func (e *expression) check(o *hops.Observation, body []byte) error {
-	e.from.turn <- struct{}{}
-	defer func() { <-e.from.turn }()
-	ctx, cancel := context.WithTimeout(context.Background(), e.from.time)
-	defer cancel()
 	s := &seen{o: o, body: body}
-	out, _, err := e.program.ContextEval(ctx, s)
+	out, err := e.eval(s)
 	about := fmt.Sprintf("status %d after %s", o.Status, after(o.Took))
 	if e.uses["body"] && s.parsed && !s.isJSON {
 		about += fmt.Sprintf("; the body of %d bytes is not JSON", len(body))
@@ -171,9 +168,19 @@ func (e *expression) check(o *hops.Observation, body []byte) error {
 	return nil
 }
 
+// eval evaluates it within its bounds.
+func (e *expression) eval(s *seen) (ref.Val, error) {
+	e.from.turn <- struct{}{}
+	defer func() { <-e.from.turn }()
+	ctx, cancel := context.WithTimeout(context.Background(), e.from.time)
+	defer cancel()
+	out, _, err := e.program.ContextEval(ctx, s)
+	return out, err
+}
+
 // shown is the expression as it is quoted: clipped, on one line.
 func (e *expression) shown() string {
-	return clipTo(redact.String(strings.Join(strings.Fields(e.source), " ")), 2*maxShown)
+	return clipTo(redact.String(oneLine(e.source)), 2*maxShown)
 }
 
 // plainKey is a key that can be quoted.

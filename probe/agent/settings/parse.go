@@ -99,7 +99,7 @@ func (c choice) problem(v, right string, s Settings) problem {
 
 func (c choice) used(s Settings) string {
 	if v := c.get(s); v != "" {
-		return clip(v) + " is used"
+		return printable(v) + " is used"
 	}
 	return "it is not used"
 }
@@ -193,13 +193,15 @@ func edits(a, b string) int {
 }
 
 // printable clips a name that somebody made up, and keeps it on one line.
-func printable(name string) string {
-	return clip(strings.Map(func(c rune) rune {
+func printable(name string) string { return clip(oneLine(name)) }
+
+func oneLine(text string) string {
+	return strings.Map(func(c rune) rune {
 		if unicode.IsPrint(c) {
 			return c
 		}
 		return '?'
-	}, name))
+	}, strings.Join(strings.Fields(text), " "))
 }
 
 // clip cuts a text to what a line can hold.

@@ -22,18 +22,21 @@ func TestParse(t *testing.T) {
 	}{
 		{name: "nothing"},
 		{name: "all", in: map[string]string{"enabled": "false", "interval": "30s", "timeout": "20s", "failures": "3/5", "wake": "false",
-			"gateway": "cluster-local", "protocol": "v2", "method": "POST", "path": "/v2/models/iris/infer?x=1", "sample": "iris-sample/input.json", "credentials": "iris/token",
+			"gateway": "cluster-local", "protocol": "v2", "method": "POST", "path": "/v2/models/iris/infer?x=1", "sample": "iris-sample/input.json",
+			"credentials":   "iris/token",
 			"expect-status": "200, 404", "expect": "body.n == 1", "max-latency": "1.5s"},
 			want: func(s *Settings) {
 				*s = Settings{Interval: 30 * time.Second, Timeout: 20 * time.Second, Gateway: hops.ClusterLocal, Method: "POST",
-					Path: "/v2/models/iris/infer?x=1", Protocol: "v2", Sample: Object{"iris-sample", "input.json"}, Credentials: Object{"iris", "token"}, ExpectStatus: "200, 404",
+					Path: "/v2/models/iris/infer?x=1", Protocol: "v2", Sample: Object{"iris-sample", "input.json"},
+					Credentials: Object{"iris", "token"}, ExpectStatus: "200, 404",
 					Expect: "body.n == 1", MaxLatency: 1500 * time.Millisecond, N: 3, M: 5, expressions: s.expressions}
 			}},
 		{name: "a bad one hurts nothing else", in: map[string]string{"interval": "5", "path": "/x"}, want: func(s *Settings) { s.Path = "/x" },
 			says: []string{`probe/interval "5": give a time with its unit, from 1s to 24h, as in 30s; 1m is used`}},
 		{name: "white space around", in: map[string]string{"interval": " 30s\n"}, want: func(s *Settings) { s.Interval = 30 * time.Second }},
 		{name: "unknown", in: map[string]string{"intervall": "5s"}, says: []string{"probe/intervall: there is no such setting; the nearest is interval"}},
-		{name: "unknown, with a value that is not shown", in: map[string]string{"api-token": "abc"}, says: []string{"probe/api-token: there is no such setting; " + allNames}},
+		{name: "unknown, with a value that is not shown", in: map[string]string{"api-token": "abc"},
+			says: []string{"probe/api-token: there is no such setting; " + allNames}},
 		{name: "empty", in: map[string]string{"interval": ""}, says: []string{`probe/interval "": give a time from 1s to 24h, as in 30s; 1m is used`}},
 		{name: "a secret in the wrong place", in: map[string]string{"credentials": "Bearer abc"},
 			says: []string{"probe/credentials (not shown, it may hold a secret): give NAME/KEY of a Secret in the service's own namespace; it is not used"}},
@@ -43,10 +46,14 @@ func TestParse(t *testing.T) {
 			want: func(s *Settings) { s.Interval, s.Timeout = 5*time.Second, 5*time.Second }},
 		{name: "a timeout above the interval", in: map[string]string{"timeout": "90s"},
 			says: []string{`probe/timeout "90s": longer than the interval of 1m, so that probes would be left out; give a longer interval or a shorter time; 10s is used`}},
+		{name: "a timeout above an interval of its own", in: map[string]string{"interval": "5s", "timeout": "20s"},
+			want: func(s *Settings) { s.Interval, s.Timeout = 5*time.Second, 5*time.Second },
+			says: []string{`probe/timeout "20s": longer than the interval of 5s, so that probes would be left out; give a longer interval or a shorter time; 5s is used`}},
 		{name: "waking takes long", in: map[string]string{"wake": "true"}, want: func(s *Settings) { s.Wake, s.Timeout = true, 5*time.Minute }},
 		{name: "waking, with a time of its own", in: map[string]string{"wake": "true", "timeout": "2m"},
 			want: func(s *Settings) { s.Wake, s.Timeout = true, 2*time.Minute }},
-		{name: "waking, with a bad time", in: map[string]string{"wake": "true", "timeout": "2"}, want: func(s *Settings) { s.Wake, s.Timeout = true, 5*time.Minute },
+		{name: "waking, with a bad time", in: map[string]string{"wake": "true", "timeout": "2"},
+			want: func(s *Settings) { s.Wake, s.Timeout = true, 5*time.Minute },
 			says: []string{`probe/timeout "2": give a time with its unit, from 100ms to 10m, as in 30s; 10s is used`}},
 		{name: "a latency that is never seen", in: map[string]string{"max-latency": "11s"},
 			says: []string{`probe/max-latency "11s": above the timeout of 10s, which ends a request before it is too slow; give a shorter time or a longer timeout; it is not used`}},
@@ -175,6 +182,8 @@ func TestManyProblems(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("interval", "30s", "timeout", "1m")
 	f.Add("wake", "true", "timeout", "9m")
+	f.Add("interval", "5s", "timeout", "20s")
+	f.Add("expect", "0\x00", "\x00", "")
 	f.Add("credentials", "Bearer s3cr3t/x", "path", "/v1?key=s3cr3t")
 	f.Add("expect", "body.a[0] < 1.5 && text.matches('^a')", "expect-status", "2xx,404")
 	f.Add("expect", "[1].map(x, [x].map(y, text + text)).size() > 0", "no-such", "x\ny")

@@ -321,8 +321,8 @@ func TestStoreBounded(t *testing.T) {
 			t.Errorf("%d: %d entries, %d bytes", i, n, s.entries.bytes)
 		}
 	}
-	if _, ok := s.entries.get(key{configMap, "demo", Object{"m4", "k"}}); !ok {
-		t.Error("the last one asked for is gone")
+	if _, ok := s.entries.get(key{configMap, "demo", Object{"m4", "k"}}); !ok || s.entries.order.Len() != 1 {
+		t.Errorf("there is room for the last one and no other; %d are there", s.entries.order.Len())
 	}
 }
 
