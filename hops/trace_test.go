@@ -158,7 +158,8 @@ func TestTracePlacesTheFailure(t *testing.T) {
 // TestSpanEvidence: a span stands for the log line of the same request only while that was not read.
 func TestSpanEvidence(t *testing.T) {
 	facts := traced(hops.Knative, timedOut, append(passed("1", "a1", edge, 9), caused("2", "1c", inner, "x", 5, "response_flags=UH",
-		"span.kind=server", "http.status_code=503", "upstream_cluster=outbound|80||iris-predictor-00001.default.svc.cluster.local", "guid:x-request-id=5c6a"))...)
+		"span.kind=server", "http.status_code=503", "upstream_cluster=outbound|80||iris-predictor-00001.default.svc.cluster.local", "guid:x-request-id=5c6a"),
+		caused("2c", "2", inner, "x; egress", 4, "response_flags=UH", "span.kind=client", "upstream_cluster=outbound|80||iris-predictor-00001.default.svc.cluster.local"))...)
 	quoted := func() (out []string) {
 		for _, f := range hops.Diagnose(facts, when0, hops.Rules()).Findings {
 			for _, e := range f.Evidence {
