@@ -107,7 +107,7 @@ func newRoot(s streams) *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return o.ended(s, o.run(cmd.Context(), s)) },
 	}
 	o.flags(root.Flags())
-	root.AddCommand(newExplain(s), newRules(s), newRBAC(s), newCronJob(s), newDemo(s), newDrill(s))
+	root.AddCommand(newExplain(s), newRules(s), newRBAC(s), newCronJob(s), newAgent(s), newDemo(s), newDrill(s))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

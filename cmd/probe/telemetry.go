@@ -29,10 +29,17 @@ func (e *exportFlags) flags(f *pflag.FlagSet) {
 	f.BoolVar(&e.phases, "otlp-phase-spans", false, "send the phases of each request as spans of their own instead of events")
 }
 
+func (e *exportFlags) config() tracing.Config {
+	return tracing.Config{Endpoint: e.endpoint, Protocol: e.protocol, Insecure: e.insecure}
+}
+
+func (e *exportFlags) options() tracing.Options {
+	return tracing.Options{Version: version, Redact: redact.String, SubSpans: e.phases}
+}
+
 // open checks the configuration; nil when nothing is to be sent.
 func (e *exportFlags) open() (probe.Sink, error) {
-	x, err := tracing.NewExporter(tracing.Config{Endpoint: e.endpoint, Protocol: e.protocol, Insecure: e.insecure},
-		tracing.Options{Version: version, Redact: redact.String, SubSpans: e.phases})
+	x, err := tracing.NewExporter(e.config(), e.options())
 	if err != nil {
 		return nil, &exit{exitUsage, err}
 	}

@@ -103,16 +103,26 @@ func (a *Agent) Upsert(svc state.Service, pathChanged bool) {
 	t.service, t.settings, t.problems = svc, set, problems
 	t.stale = t.stale || pathChanged || again
 	t.mu.Unlock()
-	a.place(svc.Ref, set)
+	within := set.Interval
+	if a.c.Now().Sub(svc.Created) < young { // somebody waits for it
+		within = min(within, soon)
+	}
+	a.place(svc.Ref, set, within)
 	if pathChanged || again {
 		a.scheduler.Soon(svc.Ref)
 	}
 }
 
-// place gives a service its turn, or none.
-func (a *Agent) place(ref hops.Ref, set settings.Settings) {
+// A service that was made less than young ago is probed for the first time within soon.
+const (
+	young = time.Minute
+	soon  = 5 * time.Second
+)
+
+// place gives a service its turn, or none. The first one is within a time.
+func (a *Agent) place(ref hops.Ref, set settings.Settings, within time.Duration) {
 	if set.Enabled && (a.c.Owns == nil || a.c.Owns(ref)) {
-		a.scheduler.Set(ref, set.Interval)
+		a.scheduler.SetWithin(ref, set.Interval, within)
 		return
 	}
 	a.scheduler.Remove(ref)
@@ -151,7 +161,7 @@ func (a *Agent) Reshard() {
 	}
 	a.mu.Unlock()
 	for ref, set := range all {
-		a.place(ref, set)
+		a.place(ref, set, set.Interval)
 	}
 }
 

@@ -67,7 +67,7 @@ func (d Deployment) Objects() []any {
 	}
 	if d.Replicas > 1 {
 		name := d.Name + "-shards"
-		leases := rbac{"coordination.k8s.io", "leases", []string{"create", "delete", "get", "list", "update"}, nil}
+		leases := rbac{"coordination.k8s.io", "leases", []string{"create", "delete", "list", "update"}, nil}
 		out = append(out, read.Role(d.Namespace, name, []rbacv1.PolicyRule{leases.rule()}), &rbacv1.RoleBinding{
 			TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"},
 			ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: name}, Subjects: d.subjects(),
@@ -155,7 +155,8 @@ func (d Deployment) container() corev1.Container {
 	if d.Replicas > 1 {
 		args = append(args, "--shard=auto")
 	}
-	env := append(environment(d.Env), from("POD_NAME", "metadata.name"), from("POD_NAMESPACE", "metadata.namespace"))
+	env := append(environment(d.Env), corev1.EnvVar{Name: "PROBE_AGENT", Value: d.Name}, from("POD_NAME", "metadata.name"),
+		from("POD_NAMESPACE", "metadata.namespace"), from("POD_UID", "metadata.uid"))
 	asked := func(path string) corev1.ProbeHandler {
 		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString("http-metrics")}}
 	}
