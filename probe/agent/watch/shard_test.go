@@ -67,11 +67,11 @@ func (f *fleet) join(t *testing.T, name string, skew time.Duration) *replica {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel
+	f.replicas[name] = r
 	go func() {
 		r.Run(ctx)
 		close(r.ended)
 	}()
-	f.replicas[name] = r
 	synctest.Wait()
 	return r
 }
@@ -173,6 +173,24 @@ func TestShare(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestShareOrder: an agent has its services before the others can see its Lease and give them up.
+func TestShareOrder(t *testing.T) {
+	share(t, func(t *testing.T, f *fleet) {
+		f.join(t, "agent-0", 0)
+		f.a.mu.Lock()
+		f.a.answer = func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method == "POST" && len(f.replicas["agent-1"].Members()) != 2 {
+				t.Error("the Lease is written before the services are taken")
+			}
+			return false
+		}
+		f.a.mu.Unlock()
+		f.join(t, "agent-1", 0)
+		f.pass(10 * time.Second)
+		f.expect(t, "two", 0, 5, "agent-0", "agent-1")
+	})
 }
 
 // TestShareAtOnce: a fleet that starts together agrees at once.
