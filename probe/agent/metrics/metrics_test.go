@@ -295,7 +295,7 @@ func TestRemove(t *testing.T) {
 // TestManyServices: a family in several pieces has one head, and both formats say the same.
 func TestManyServices(t *testing.T) {
 	m := New(Options{Rules: rules()})
-	const services = 2*servicesAtOnce + 3
+	const services = servicesAtOnce + 3
 	for i := range services {
 		r := result(fmt.Sprintf("s%04d", i), nil)
 		m.Observe(r, status(r))
