@@ -29,12 +29,34 @@ func (w *want) namespaces(s hops.Source) []string {
 	}
 	add(w.opts.System.Istio, w.opts.System.Knative)
 	switch s {
-	case hops.SystemAuthPolicies, hops.SystemPeerAuths, hops.SystemEnvoyFilters: // KServe's controller is on nobody's path
+	case hops.SystemAuthPolicies, hops.SystemPeerAuths, hops.SystemEnvoyFilters, hops.SystemPolicies: // KServe's controller is on nobody's path
+	case hops.IstioGateways:
+		add(w.namedByRoutes()...)
 	default:
 		add(w.opts.System.KServe)
 	}
 	add(w.opts.System.More...)
 	return out
+}
+
+// namedByRoutes are the namespaces of the Gateways that the service's VirtualServices name as NAMESPACE/NAME.
+func (w *want) namedByRoutes() []string {
+	var out []string
+	for _, s := range w.facts.Snapshots {
+		for i := range s.Objects {
+			if s.Objects[i].Source != hops.VirtualServices {
+				continue
+			}
+			names, _ := s.Objects[i].Get("spec", "gateways").([]any)
+			for _, n := range names {
+				name, _ := n.(string)
+				if namespace, _, found := strings.Cut(name, "/"); found && !slices.Contains(out, namespace) {
+					out = append(out, namespace)
+				}
+			}
+		}
+	}
+	return out[:min(len(out), 4)] // a service with more is nobody's
 }
 
 // gateways are the doors' gateways that are part of the machinery. In Standard mode the cluster-local door is the service's own Service.

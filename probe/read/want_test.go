@@ -240,7 +240,8 @@ func TestWantBySource(t *testing.T) {
 			obj("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "", "v", nil),
 			obj("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "services.serving.knative.dev", nil),
 			obj("security.istio.io/v1", "AuthorizationPolicy", "istio-system", "deny", nil), obj("security.istio.io/v1", "AuthorizationPolicy", "models", "own", nil),
-			obj("networking.istio.io/v1", "Gateway", "knative-serving", "knative-local-gateway", nil))
+			obj("networking.istio.io/v1", "Gateway", "knative-serving", "knative-local-gateway", nil),
+			obj("networking.istio.io/v1", "Gateway", "gateways", "of-a-route", nil), obj("networking.istio.io/v1", "Gateway", "kserve", "nobodys", nil))
 	}
 	cases := []struct {
 		source hops.Source
@@ -256,14 +257,18 @@ func TestWantBySource(t *testing.T) {
 		{hops.CustomResources, "crd/services.serving.knative.dev", 5},
 		{hops.AuthPolicies, "authorizationpolicy/own", 1},
 		{hops.SystemAuthPolicies, "authorizationpolicy/deny", 2},
-		{hops.IstioGateways, "gateway/knative-local-gateway", 3},
+		{hops.IstioGateways, "gateway/knative-local-gateway gateway/of-a-route", 3}, // istio-system, knative-serving, and where a route names one
 		{hops.Analysis, "", 0},
 		{hops.Requests, "", 0},
 	}
 	for _, tc := range cases {
 		t.Run(string(tc.source), func(t *testing.T) {
 			a := api()
-			s := a.start(t, Options{}).Want(t.Context(), factsWith(), []hops.Source{tc.source, tc.source})
+			route := obj("networking.istio.io/v1", "VirtualService", "models", "healthy-http", map[string]any{"spec": map[string]any{"gateways": []any{"mesh", "gateways/of-a-route"}}})
+			facts := factsWith()
+			info, _ := hops.Info(hops.VirtualServices)
+			facts.Snapshots[0].Objects = append(facts.Snapshots[0].Objects, object(info, "networking.istio.io/v1", route))
+			s := a.start(t, Options{}).Want(t.Context(), facts, []hops.Source{tc.source, tc.source})
 			var got []string
 			for _, o := range s.Objects {
 				got = append(got, o.Ref().String())
