@@ -31,7 +31,8 @@ func startAgent(ctx context.Context, o options, dir, name string, l *inproc.Ligh
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"agent", "--kubeconfig=" + file, "--address=" + l.Address(), "--gateway=outside", "--interval=" + o.interval.String(), "--listen=" + address}
+	args := []string{"agent", "--all-namespaces", "--kubeconfig=" + file, "--address=" + l.Address(), "--gateway=outside", "--listen=" + address,
+		"--interval=" + o.interval.String(), "--timeout=" + min(o.interval, 10*time.Second).String()}
 	if record > 0 {
 		args = append(args, "--record="+strconv.Itoa(record))
 	}

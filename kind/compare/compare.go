@@ -21,11 +21,12 @@ type Figures struct {
 	Spans      int64   `json:"spans"`
 	CPU        float64 `json:"cpuSeconds"`
 	PerCPU     float64 `json:"probesPerCPUSecond"`
+	RSS        int64   `json:"rssBytes"` // at the end
 	RSSPeak    int64   `json:"rssPeakBytes"`
 	RSSAtRest  int64   `json:"rssAtRestBytes"` // before the first probe, without any service
 	Heap       int64   `json:"heapInUseBytes"`
-	PerService int64   `json:"rssPeakBytesPerService"`
-	Grown      int64   `json:"rssGrownBytesPerService"` // of RSSPeak over RSSAtRest
+	PerService int64   `json:"rssBytesPerService"`
+	Grown      int64   `json:"rssGrownBytesPerService"` // of RSS over RSSAtRest
 }
 
 // Comparison is the whole result.
@@ -108,8 +109,10 @@ func (c *contest) open(ctx context.Context, dir string) (err error) {
 			return err
 		}
 		c.close, c.agents, c.rest = append(c.close, a.stop), append(c.agents, a), append(c.rest, idle)
+	}
+	for _, a := range c.agents {
 		if _, left, err := a.warm(ctx, c.o); err != nil || left > 0 {
-			return errors.Join(err, fmt.Errorf("%s: %d services were not found OK within %s: give more time with --warm", variant.name, left, c.o.warm))
+			return errors.Join(err, fmt.Errorf("%s: %d services were not found OK within %s: give more time with --warm", a.name, left, c.o.warm))
 		}
 	}
 	return nil
@@ -218,7 +221,7 @@ func (a *agent) reading(ctx context.Context) (r reading, err error) {
 // between is what happened from one reading to the next.
 func between(before, after *reading, rest, services int64) Figures {
 	f := Figures{Name: after.name, Probes: after.probes - before.probes, Failed: after.failed - before.failed, Spans: after.spans - before.spans,
-		CPU: (after.usage.CPU - before.usage.CPU).Seconds(), RSSPeak: after.usage.Peak, RSSAtRest: rest, Heap: after.heap}
-	f.PerCPU, f.PerService, f.Grown = f.Probes/f.CPU, f.RSSPeak/services, (f.RSSPeak-rest)/services
+		CPU: (after.usage.CPU - before.usage.CPU).Seconds(), RSS: after.usage.RSS, RSSPeak: after.usage.Peak, RSSAtRest: rest, Heap: after.heap}
+	f.PerCPU, f.PerService, f.Grown = f.Probes/f.CPU, f.RSS/services, (f.RSS-rest)/services
 	return f
 }

@@ -126,7 +126,7 @@ func TestUsageOfAProcess(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	before := reading{name: "x", probes: 10, usage: usage{CPU: time.Second}}
-	after := reading{name: "x", probes: 110, failed: 1, usage: usage{CPU: 2 * time.Second, Peak: 30 << 20}, spans: 300, heap: 4 << 20}
+	after := reading{name: "x", probes: 110, failed: 1, usage: usage{CPU: 2 * time.Second, RSS: 30 << 20, Peak: 31 << 20}, spans: 300, heap: 4 << 20}
 	f := between(&before, &after, 10<<20, 1000)
 	if f.PerCPU != 100 || f.Probes != 100 || f.Failed != 1 || f.Grown != 20971 || f.Spans != 300 {
 		t.Errorf("%+v", f)

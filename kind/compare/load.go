@@ -20,7 +20,8 @@ type Load struct {
 	Interval    float64 `json:"intervalSeconds"`
 	Seconds     float64 `json:"measuredSeconds"`
 	WarmSeconds float64 `json:"warmSeconds"` // from the start until every service was found OK
-	Left        int     `json:"notWarm"`     // services that were not by then
+	WarmCPU     float64 `json:"warmCPUSeconds"`
+	Left        int     `json:"notWarm"` // services that were not by then
 	Due         float64 `json:"probesDue"`
 	Missed      float64 `json:"probesMissed"`
 	// Late is the upper bound of the histogram bucket that a quantile of the scheduling delay lies in, in seconds; 0 when it is above all bounds.
@@ -66,7 +67,11 @@ func load(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	result.WarmSeconds, result.Left, result.RequestsWarm = took.Seconds(), max(0, left), l.API.Requests()
+	u, err := a.usage()
+	if err != nil {
+		return err
+	}
+	result.WarmSeconds, result.WarmCPU, result.Left, result.RequestsWarm = took.Seconds(), u.CPU.Seconds(), max(0, left), l.API.Requests()
 	if err := result.measure(ctx, o, a, s, l, rest); err != nil {
 		return err
 	}

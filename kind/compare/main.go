@@ -61,8 +61,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if f.NArg() > 0 || o.services < 1 || o.perNamespace < 1 || o.interval < 100*time.Millisecond || o.duration < time.Second || o.record < 0 {
-		return errors.New("give flags only: services and per-namespace from 1, interval from 100ms, duration from 1s; -h lists them")
+	if f.NArg() > 0 || o.services < 1 || o.perNamespace < 1 || o.interval < time.Second || o.duration < time.Second || o.record < 0 {
+		return errors.New("give flags only: services and per-namespace from 1, interval from 1s, duration from 1s; -h lists them")
 	}
 	return command(ctx, o, out)
 }
