@@ -257,7 +257,7 @@ func TestWantBySource(t *testing.T) {
 		{hops.CustomResources, "crd/services.serving.knative.dev", 5},
 		{hops.AuthPolicies, "authorizationpolicy/own", 1},
 		{hops.SystemAuthPolicies, "authorizationpolicy/deny", 2},
-		{hops.IstioGateways, "gateway/knative-local-gateway gateway/of-a-route", 3}, // istio-system, knative-serving, and where a route names one
+		{hops.IstioGateways, "gateway/of-a-route gateway/knative-local-gateway", 3}, // istio-system, knative-serving, and where a route names one
 		{hops.Analysis, "", 0},
 		{hops.Requests, "", 0},
 	}
