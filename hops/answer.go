@@ -71,8 +71,8 @@ var ownPage = regexp.MustCompile(`<center>((?:nginx|openresty|tengine)[^<]*)</ce
 // nginxPage is the name under which an nginx signed its own error page; "" for any other answer.
 func nginxPage(o *Observation) string { return firstGroup(ownPage, o.Body) }
 
-// notByEnvoy tells who wrote an answer at a front door that bears no mark of Envoy. Where the gateway itself was dialled nothing can stand in front of
-// it: it is of another kind, such as an ingress controller built on nginx.
+// notByEnvoy tells who wrote an answer at a front door that bears no mark of Envoy. Where the gateway itself was dialled nothing can stand in front
+// of it: it is of another kind, such as an ingress controller built on nginx.
 func notByEnvoy(o *Observation) Writer {
 	dialled := o.Step.Hop == IngressGateway && (o.Vantage == PortForward || o.Vantage == InPod)
 	switch {

@@ -127,13 +127,16 @@ func proxySays(o *Observation, server string) (summary, fix string) {
 	switch o.Status {
 	case 413:
 		return server + " refuses the body: it is larger than its limit",
-			"raise client_max_body_size of that nginx (annotation nginx.ingress.kubernetes.io/proxy-body-size on its Ingress, 1m unless set), or send fewer instances in one request"
+			"raise client_max_body_size of that nginx (annotation nginx.ingress.kubernetes.io/proxy-body-size on its Ingress, 1m unless set), " +
+				"or send fewer instances in one request"
 	case 502, 503:
 		return server + " stands in front of the gateway and finds nobody behind it who answers",
-			"look where that nginx sends requests: its upstream, or the Service of its Ingress and its endpoints, must lead to the gateway, by the protocol that the port speaks" + compare
+			"look where that nginx sends requests: its upstream, or the Service of its Ingress and its endpoints, must lead to the gateway, " +
+				"by the protocol that the port speaks" + compare
 	case 504:
 		return server + " stands in front of the gateway and gave up waiting for it",
-			"raise proxy_read_timeout of that nginx (annotation nginx.ingress.kubernetes.io/proxy-read-timeout, 60 s unless set), or make the answer faster" + compare
+			"raise proxy_read_timeout of that nginx (annotation nginx.ingress.kubernetes.io/proxy-read-timeout, 60 s unless set), " +
+				"or make the answer faster" + compare
 	case 404:
 		return server + " stands in front of the gateway and knows no such host or path",
 			"let that nginx pass the host of .status.url of {isvc}, with its Host header and path as they are, to the gateway" + compare
@@ -141,8 +144,8 @@ func proxySays(o *Observation, server string) (summary, fix string) {
 	return "the answer comes from " + server + ", not from the gateway", ""
 }
 
-// bodyRefused finds the one answer of a Standard mode's own nginx that is about the request: its body is too large. The others are the route's and the
-// pods'.
+// bodyRefused finds the one answer of a Standard mode's own nginx that is about the request: its body is too large. The others are the route's and
+// the pods'.
 func bodyRefused(v *View) []Match {
 	return frontRequests(v, func(o *Observation) (Match, bool) {
 		page := nginxPage(o)

@@ -8,8 +8,8 @@ import (
 	"probe/hops"
 )
 
-// TestExplains holds that causes hide the symptoms that they explain, and nothing else does. A case is named for the two: fires-SYMPTOM-by-CAUSE, where
-// the symptom is hidden and the cause says so; silent-SYMPTOM-by-CAUSE, where the symptom has another reason and is shown. More words may follow the
+// TestExplains holds that causes hide the symptoms that they explain, and nothing else does. A case is named for the two: fires-SYMPTOM-by-CAUSE,
+// where the symptom is hidden and the cause says so; silent-SYMPTOM-by-CAUSE, where the symptom has another reason and is shown. More words may follow the
 // cause after a dot.
 func TestExplains(t *testing.T) {
 	rules := hops.Rules()

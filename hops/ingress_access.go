@@ -61,9 +61,10 @@ func ingressAccessRules() []Rule {
 				Client: "503 '... TLS error ...', or connection reset by peer from a pod without a sidecar",
 				Logs:   "gateway: 503 UF,URX with TLS_error; UC; activator: connection reset by peer",
 			},
-			Needs:    []Source{Requests, AccessLogs, VirtualServices, PeerAuths, SystemPeerAuths, DestinationRules, SystemLogs},
-			Explains: []string{"gateway-protocol-mismatch", "ingress-probe-failing", "transformer-predictor-unreachable", "explainer-not-ready-or-unreachable"},
-			Match:    tlsMismatch,
+			Needs: []Source{Requests, AccessLogs, VirtualServices, PeerAuths, SystemPeerAuths, DestinationRules, SystemLogs},
+			Explains: []string{"gateway-protocol-mismatch", "ingress-probe-failing", "transformer-predictor-unreachable",
+				"explainer-not-ready-or-unreachable"},
+			Match: tlsMismatch,
 		},
 	}, protocolRules()...)
 }

@@ -35,7 +35,8 @@ func jwtSays(words string) (summary, fix string) {
 		return "the mesh cannot fetch the issuer's keys: " + words,
 			"let istiod and the gateway reach jwksUri of the RequestAuthentication, or put the keys into jwks: " + rules
 	case strings.Contains(words, "Audiences"):
-		return "the token is for another audience: " + words, "ask the issuer for a token with one of the audiences that the RequestAuthentication names: " + rules
+		return "the token is for another audience: " + words,
+			"ask the issuer for a token with one of the audiences that the RequestAuthentication names: " + rules
 	}
 	return "the token is not accepted: " + words, "compare issuer, keys and form of the token with jwtRules of the RequestAuthentication: " + rules
 }

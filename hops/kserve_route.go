@@ -152,6 +152,7 @@ func routeMissing(v *View) []Match {
 	step := Step{Hop: KServeRoute}
 	waits, since := notCreated(isvc)
 	ready, unready, turned := componentsReady(isvc)
+	long := v.past(isvc.Created(), routeGrace) && v.past(turned, routeGrace)
 	late := v.past(since, startGrace) && v.past(isvc.Created(), startGrace)
 	switch {
 	case v.Flow().Mode == Standard || v.Flow().Mode == ModelMesh || v.Flow().Stopped || isvc.Deleted() || off:
@@ -160,7 +161,7 @@ func routeMissing(v *View) []Match {
 		return crd
 	case route != nil:
 		return nil
-	case whole && isvc != nil && v.Ref().Name != "" && len(waits)+len(unready) == 0 && ready && v.past(isvc.Created(), routeGrace) && v.past(turned, routeGrace):
+	case whole && isvc != nil && v.Ref().Name != "" && len(waits)+len(unready) == 0 && ready && long:
 		out := []Match{{Step: step, Evidence: []Evidence{gone}, Summary: "there is no VirtualService " + v.Ref().Name + " although every component is ready"}}
 		for _, m := range append(saw, failed...) {
 			out[0].Evidence = append(out[0].Evidence, m.Evidence...)

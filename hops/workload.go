@@ -74,8 +74,8 @@ func (c ContainerState) IsModel() bool {
 }
 
 // besides are containers that platforms put beside the model's: KServe, Knative, Istio, Linkerd, OpenShift AI, Vault, log shippers.
-const besides = "queue-proxy|agent|kserve-agent|modelcar|istio-proxy|istio-validation|linkerd-proxy|kube-rbac-proxy|oauth-proxy|vault-agent|cloud-sql-proxy|" +
-	"fluent-bit|fluentd|filebeat|otc-container|datadog-agent"
+const besides = "queue-proxy|agent|kserve-agent|modelcar|istio-proxy|istio-validation|linkerd-proxy|kube-rbac-proxy|oauth-proxy|vault-agent|" +
+	"cloud-sql-proxy|fluent-bit|fluentd|filebeat|otc-container|datadog-agent"
 
 // modelOf is the name of the model's container among those of a specification: one of the usual names; else the only one that no platform puts there;
 // of several the first that has a port, as Knative demands of the one that takes requests. "" when there is none.
