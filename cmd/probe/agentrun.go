@@ -194,8 +194,8 @@ func (r *running) until(ctx context.Context) error {
 	wg.Go(func() { served <- r.server.Serve(beside, r.listener) })
 	if r.shards != nil {
 		wg.Go(func() {
-			if r.synced(watching) { // the others leave us our part as soon as they see us
-				r.shards.Run(watching)
+			if r.synced(ctx) { // the others leave us our part as soon as they see us
+				r.shards.Run(ctx) // and take it back as soon as we are told to end
 			}
 		})
 	}
@@ -299,8 +299,11 @@ func (r *running) gone(ref hops.Ref) {
 func (r *running) changed(c *state.Change) {
 	r.events.Tell(c)
 	text := fmt.Sprintf("%s: %s", c.Is.Ref, c.Is.State)
+	if c.Is.Hop != "" {
+		text += " at " + string(c.Is.Hop)
+	}
 	if c.Is.Reason != "" {
-		text += fmt.Sprintf(" at %s: %s (%s)", c.Is.Hop, redact.String(c.By.Summary), c.Is.Reason)
+		text += fmt.Sprintf(": %s (%s)", redact.String(c.By.Summary), c.Is.Reason)
 	}
 	if c.By.Run != nil {
 		text += ", trace " + c.By.Run.TraceID

@@ -161,7 +161,7 @@ func (a *Agent) Reshard() {
 	}
 	a.mu.Unlock()
 	for ref, set := range all {
-		a.place(ref, set, set.Interval)
+		a.place(ref, set, set.Interval/2) // who probed it before may have gone a while ago
 	}
 }
 
