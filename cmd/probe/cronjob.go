@@ -58,6 +58,7 @@ listed as not checked in each run.`,
 	flags.BoolVar(&f.probe.wake, "wake", false, "send a real request even if that wakes a service at zero, or keeps it from going there")
 	flags.BoolVar(&f.probe.strict, "strict", false, "let the Job fail when the service is degraded")
 	f.probe.export.flags(flags)
+	f.probe.export.push(flags)
 	return cmd
 }
 
@@ -133,7 +134,7 @@ func (f *cronFlags) args(timeout time.Duration) []string {
 	for _, b := range []struct {
 		name string
 		on   bool
-	}{{"--spare", !f.probe.wake}, {"--wake", f.probe.wake}, {"--strict", f.probe.strict}, {"--otlp-phase-spans", f.probe.export.phases}} {
+	}{{"--spare", !f.probe.wake}, {"--wake", f.probe.wake}, {"--strict", f.probe.strict}, {"--otlp-phase-spans", f.probe.export.phases}, {"--otlp-metrics", f.probe.export.metrics}} {
 		if b.on {
 			args = append(args, b.name)
 		}

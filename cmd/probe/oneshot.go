@@ -89,6 +89,7 @@ func (o *oneShot) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.save, "save", "", "directory to save a capture in, for `probe explain`")
 	f.StringVar(&o.ending, "termination-log", "", "file to write the verdict to in short, when it exists; the text output ends in it too")
 	o.export.flags(f)
+	o.export.push(f)
 	o.back.flags(f)
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "path to the kubeconfig file")
 	kubectl := pflag.NewFlagSet("kubectl", pflag.ContinueOnError)

@@ -4,6 +4,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -20,6 +22,7 @@ type exportFlags struct {
 	protocol string
 	insecure bool
 	phases   bool
+	metrics  bool
 }
 
 func (e *exportFlags) flags(f *pflag.FlagSet) {
@@ -27,6 +30,11 @@ func (e *exportFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&e.protocol, "otlp-protocol", "", "grpc or http/protobuf (default: grpc for port 4317, else http/protobuf)")
 	f.BoolVar(&e.insecure, "otlp-insecure", false, "send in plain text when the endpoint names no scheme")
 	f.BoolVar(&e.phases, "otlp-phase-spans", false, "send the phases of each request as spans of their own instead of events")
+}
+
+// push is for runs that end before anybody could scrape them.
+func (e *exportFlags) push(f *pflag.FlagSet) {
+	f.BoolVar(&e.metrics, "otlp-metrics", false, "send the run's metrics there too, under the names that probe agent has at /metrics")
 }
 
 func (e *exportFlags) config() tracing.Config {
@@ -43,10 +51,34 @@ func (e *exportFlags) open() (probe.Sink, error) {
 	if err != nil {
 		return nil, &exit{exitUsage, err}
 	}
-	if !x.Enabled() {
-		return nil, nil
+	if !e.metrics {
+		if !x.Enabled() {
+			return nil, nil
+		}
+		return x, nil
 	}
-	return x, nil
+	m, err := tracing.NewMetricsExporter(e.config(), e.options())
+	if err != nil {
+		return nil, &exit{exitUsage, err}
+	}
+	if !m.Enabled() {
+		return nil, usage("--otlp-metrics: there is no collector to send to; give --otlp-endpoint or set OTEL_EXPORTER_OTLP_ENDPOINT")
+	}
+	return sinks{x, m}, nil
+}
+
+// sinks takes each run to several places, side by side.
+type sinks []probe.Sink
+
+// Export implements probe.Sink.
+func (s sinks) Export(ctx context.Context, run *hops.Run) error {
+	errs := make([]error, len(s))
+	var wg sync.WaitGroup
+	for i, sink := range s {
+		wg.Go(func() { errs[i] = sink.Export(ctx, run) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // readBackFlags say where traces are read back from. Without --jaeger nothing is, and nothing is waited for.

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -139,5 +141,40 @@ func TestJaegerFlags(t *testing.T) {
 		if code != exitUsage || stdout != "" || !strings.Contains(stderr, c.says) {
 			t.Errorf("%s: exit %d, %q", c.args, code, stderr)
 		}
+	}
+}
+
+// With --otlp-metrics the collector gets the run's metrics beside its trace, of one run and of a sweep.
+func TestMetricsArePushed(t *testing.T) {
+	f := fleet(t, member(t, 0, "models", "iris"), member(t, 1, "models", "fraud"))
+	var mu sync.Mutex
+	got := map[string]int{}
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		got[r.URL.Path]++
+		if strings.Contains(string(body), "probe_success") {
+			got["probe_success"]++
+		}
+	}))
+	t.Cleanup(collector.Close)
+	for _, c := range []struct {
+		args string
+		want map[string]int
+	}{
+		{"--isvc iris", map[string]int{"/v1/traces": 1}},
+		{"--isvc iris --otlp-metrics", map[string]int{"/v1/traces": 1, "/v1/metrics": 1, "probe_success": 1}},
+		{"--otlp-metrics", map[string]int{"/v1/traces": 2, "/v1/metrics": 2, "probe_success": 2}},
+	} {
+		clear(got)
+		args := append(strings.Fields(c.args), "-n", "models", "--otlp-endpoint", collector.URL)
+		_, stdout, stderr := probing(t.Context(), t, f, f, args...)
+		if !maps.Equal(got, c.want) || strings.Contains(stdout+stderr, "Warning") {
+			t.Errorf("%s: %v, want %v\n%s%s", c.args, got, c.want, stdout, stderr)
+		}
+	}
+	if code, _, stderr := try(t, "", nil, "--isvc", "iris", "--otlp-metrics"); code != exitUsage || !strings.Contains(stderr, "--otlp-metrics: there is no collector") {
+		t.Errorf("%d, %s", code, stderr)
 	}
 }
