@@ -11,6 +11,7 @@ import (
 
 	"probe/probe"
 	"probe/probe/agent"
+	"probe/probe/agent/settings"
 )
 
 // cronFlags are the choices of the schedule, and those of the probe that travel into the container's arguments.
@@ -18,6 +19,8 @@ type cronFlags struct {
 	job   agent.CronJob
 	probe oneShot
 	all   bool
+	token string // NAME/KEY of a Secret
+	data  string // NAME/KEY of a ConfigMap
 }
 
 func newCronJob(s streams) *cobra.Command {
@@ -54,6 +57,8 @@ listed as not checked in each run.`,
 	flags.BoolVar(&f.job.Cluster, "cluster", false, "also read cluster-wide objects: webhooks, nodes, runtimes (implies --system)")
 	flags.StringVar(&f.probe.gateway, "gateway", "both", "front door to try: outside, cluster-local, both")
 	flags.StringVar(&f.probe.path, "path", "", "path and query of the request (default: by protocol and model name)")
+	flags.StringVar(&f.token, "token-secret", "", "NAME/KEY of a Secret of the namespace: a bearer token for the request")
+	flags.StringVar(&f.data, "data-configmap", "", "NAME/KEY of a ConfigMap of the namespace: the body of the request")
 	flags.DurationVar(&f.probe.timeout, "timeout", 0, "of one request (default 10s, 5m with --wake)")
 	flags.BoolVar(&f.probe.wake, "wake", false, "send a real request even if that wakes a service at zero, or keeps it from going there")
 	flags.BoolVar(&f.probe.strict, "strict", false, "let the Job fail when the service is degraded")
@@ -76,9 +81,29 @@ func (f *cronFlags) fill(s streams) error {
 	if f.job.Env, err = f.probe.export.variables(); err != nil {
 		return err
 	}
+	if err := f.files(); err != nil {
+		return err
+	}
 	if err := f.job.Check(); err != nil {
 		return &exit{exitUsage, err}
 	}
+	return nil
+}
+
+// files settles what is mounted: the token and the sample.
+func (f *cronFlags) files() error {
+	if f.job.Many && f.data != "" {
+		return usage("--data-configmap is for one service: give --isvc NAME")
+	}
+	token, err := settings.Defaults().With(map[string]string{"credentials": f.token})
+	if err != nil {
+		return usage("--token-secret: %w", err)
+	}
+	sample, err := settings.Defaults().With(map[string]string{"sample": f.data})
+	if err != nil {
+		return usage("--data-configmap: %w", err)
+	}
+	f.job.Token, f.job.Sample = token.Credentials, sample.Sample
 	return nil
 }
 

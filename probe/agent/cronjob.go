@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"probe/probe/agent/settings"
 )
 
 // CronJob is a probe on a schedule.
@@ -26,6 +28,9 @@ type CronJob struct {
 	Many     bool     // services in one job: it reads and keeps more
 	Env      map[string]string
 	Deadline time.Duration // of one run of the probe
+	// Token is a key of a Secret: a bearer token for the request. Sample is a key of a ConfigMap: its data. Both are mounted, so that the probe
+	// itself needs no right to read them.
+	Token, Sample settings.Object
 }
 
 const (
@@ -101,16 +106,47 @@ func (c CronJob) pod() corev1.PodTemplateSpec {
 		Spec: corev1.PodSpec{ServiceAccountName: c.Name, RestartPolicy: corev1.RestartPolicyNever, EnableServiceLinks: new(false),
 			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(true), RunAsUser: new(int64(user)), RunAsGroup: new(int64(user)),
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
-			Containers: []corev1.Container{c.container()}}}
+			Containers: []corev1.Container{c.container()}, Volumes: c.volumes()}}
+}
+
+// Where the token and the sample are mounted.
+const (
+	tokenFolder  = "/etc/probe/token"
+	sampleFolder = "/etc/probe/sample"
+)
+
+func (c CronJob) volumes() []corev1.Volume {
+	var out []corev1.Volume
+	if t := c.Token; t != (settings.Object{}) {
+		out = append(out, corev1.Volume{Name: "token", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+			SecretName: t.Name, Items: []corev1.KeyToPath{{Key: t.Key, Path: t.Key}}}}})
+	}
+	if s := c.Sample; s != (settings.Object{}) {
+		out = append(out, corev1.Volume{Name: "sample", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: s.Name}, Items: []corev1.KeyToPath{{Key: s.Key, Path: s.Key}}}}})
+	}
+	return out
+}
+
+// mounts are where the volumes are, and the arguments that name the files in them.
+func (c CronJob) mounts() (mounts []corev1.VolumeMount, args []string) {
+	if t := c.Token; t != (settings.Object{}) {
+		mounts, args = append(mounts, corev1.VolumeMount{Name: "token", MountPath: tokenFolder, ReadOnly: true}), append(args, "--token-file="+tokenFolder+"/"+t.Key)
+	}
+	if s := c.Sample; s != (settings.Object{}) {
+		mounts, args = append(mounts, corev1.VolumeMount{Name: "sample", MountPath: sampleFolder, ReadOnly: true}), append(args, "--data=@"+sampleFolder+"/"+s.Key)
+	}
+	return mounts, args
 }
 
 func (c CronJob) container() corev1.Container {
+	mounts, files := c.mounts()
 	request, limit := "48Mi", "256Mi"
 	if c.Many {
 		request, limit = "128Mi", "1Gi"
 	}
 	return corev1.Container{Name: "probe", Image: c.Image, ImagePullPolicy: corev1.PullIfNotPresent, Env: environment(c.Env),
-		Args: append(c.Args[:len(c.Args):len(c.Args)], "--termination-log="+corev1.TerminationMessagePathDefault),
+		Args: append(slices.Concat(c.Args, files), "--termination-log="+corev1.TerminationMessagePathDefault), VolumeMounts: mounts,
 		// What fails before the probe can write its own message is in the log.
 		TerminationMessagePath: corev1.TerminationMessagePathDefault, TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		Resources: corev1.ResourceRequirements{

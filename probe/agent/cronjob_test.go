@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/yaml"
+
+	"probe/probe/agent/settings"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -84,6 +87,26 @@ func TestCronJobIsBounded(t *testing.T) {
 		if !ok {
 			raw, _ := json.MarshalIndent(j.Spec, "", " ")
 			t.Errorf("%s: not so in %s", name, raw)
+		}
+	}
+}
+
+// A token and a sample are mounted, each as the one key that was named, and the probe reads them as files: nothing of them stands in the manifest.
+func TestCronJobFiles(t *testing.T) {
+	c := sample()
+	c.Token, c.Sample = settings.Object{Name: "caller", Key: "token"}, settings.Object{Name: "inputs", Key: "iris.json"}
+	pod := c.job().Spec.JobTemplate.Spec.Template.Spec
+	box := pod.Containers[0]
+	for name, ok := range map[string]bool{
+		"the token's file":   slices.Contains(box.Args, "--token-file=/etc/probe/token/token"),
+		"the sample's file":  slices.Contains(box.Args, "--data=@/etc/probe/sample/iris.json"),
+		"mounted, read only": len(box.VolumeMounts) == 2 && box.VolumeMounts[0].ReadOnly && box.VolumeMounts[1].MountPath == "/etc/probe/sample",
+		"one key each": len(pod.Volumes) == 2 && pod.Volumes[0].Secret.SecretName == "caller" && pod.Volumes[0].Secret.Items[0].Key == "token" &&
+			pod.Volumes[1].ConfigMap.Name == "inputs" && pod.Volumes[1].ConfigMap.Items[0].Key == "iris.json",
+		"none unasked": len(sample().job().Spec.JobTemplate.Spec.Template.Spec.Volumes) == 0,
+	} {
+		if !ok {
+			t.Errorf("%s: not so: %q %+v", name, box.Args, pod.Volumes)
 		}
 	}
 }
