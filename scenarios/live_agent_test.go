@@ -221,10 +221,11 @@ func (c *canary) told(ctx context.Context, service string, ids ...string) string
 func (c *canary) well(ctx context.Context, service string, within time.Duration) time.Duration {
 	c.Helper()
 	return c.until(ctx, within, service+" is not well", func() string {
-		if up := c.series(ctx, "probe_success", service); up != "1" {
-			return "probe_success is " + up + ", " + c.reasonOf(ctx, service)
+		up, why := c.series(ctx, "probe_success", service), c.reasonOf(ctx, service)
+		if up == "1" && why == "" { // a degraded one is up too
+			return ""
 		}
-		return ""
+		return "probe_success is " + up + ", " + why
 	})
 }
 
