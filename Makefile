@@ -25,7 +25,7 @@ demo: ## a healthy service and a broken one, in this process: no cluster, no Doc
 	@$(GO) run ./cmd/probe demo
 
 .PHONY: test
-test: fmt vet lint unit ## everything that needs no cluster
+test: fmt vet lint unit monitoring ## everything that needs no cluster
 
 .PHONY: unit
 unit: ## tests, with the race detector where there is a C compiler
@@ -39,6 +39,7 @@ fmt:
 .PHONY: vet
 vet:
 	@$(GO) vet $(PACKAGES)
+	@$(GO) vet -tags live ./scenarios
 
 .PHONY: lint
 lint: $(BIN)/lint ## staticcheck and the import rules
@@ -47,9 +48,15 @@ lint: $(BIN)/lint ## staticcheck and the import rules
 $(BIN)/lint: $(wildcard kind/lint/*)
 	@$(GO) build -C kind/lint -o $(CURDIR)/$(BIN)/lint .
 
+.PHONY: monitoring
+monitoring: ## alert rules and dashboard, by Prometheus' own libraries, in a module of their own
+	@$(GO) vet -C kind/monitoring ./...
+	@$(GO) test -C kind/monitoring -count=1 ./... # the files lie outside that module: a cached result would not see them change
+
 .PHONY: bench
-bench: ## benchmarks of the product
+bench: build ## benchmarks of the product, and the agent beside blackbox_exporter on the same targets
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+	$(GO) run -C kind/compare . --probe $(CURDIR)/$(BIN)/probe
 
 .PHONY: kind-up
 kind-up: ## a real cluster with Knative, Istio, KServe and Jaeger
@@ -67,4 +74,8 @@ KIND_CACHE ?= $(or $(PROBE_KIND_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pr
 
 .PHONY: kind-test
 kind-test: build ## live tests on that cluster
-	KUBECONFIG=$(KIND_CACHE)/kubeconfig $(GO) test -tags live -count=1 -v -timeout 80m -run Live ./scenarios/...
+	KUBECONFIG=$(KIND_CACHE)/kubeconfig $(GO) test -tags live -count=1 -v -timeout 80m -run Live ./scenarios
+
+.PHONY: kind-soak
+kind-soak: ## half an hour of an agent there, a breakage every two minutes
+	KUBECONFIG=$(KIND_CACHE)/kubeconfig $(GO) test -tags live -count=1 -v -timeout 55m -run Soak ./scenarios
