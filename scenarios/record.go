@@ -35,7 +35,7 @@ func Record(dir string, res *Result, anew bool) ([]string, error) {
 				bad = append(bad, err)
 				continue
 			}
-			for _, d := range Drift(&old.Verdict, &l.Run.Verdict) {
+			for _, d := range l.Expect.drift(&old.Verdict, &l.Run.Verdict) {
 				drift = append(drift, l.Name+": "+d)
 			}
 		}
