@@ -40,6 +40,7 @@ func newIndex(f Facts, now time.Time) *index {
 		ix.pods = append(ix.pods, parsePod(o))
 	}
 	ix.events = slices.DeleteFunc(ix.events, func(e Event) bool { return !ix.timely(e) })
+	ix.lines[SystemLogs] = slices.DeleteFunc(ix.lines[SystemLogs], ix.before)
 	for _, src := range []Source{ContainerLogs, SystemLogs} {
 		ix.lines[src] = thin(ix.lines[src])
 	}
@@ -114,6 +115,11 @@ func (ix *index) foreign(line string) bool {
 	}
 	namespace, name := m[1]+m[3]+m[6], m[2]+m[4]+m[5]
 	return namespace != ref.Namespace || !NamedFor(ref.Name, name)
+}
+
+// before says whether a line that names an object speaks of one that was gone before the service was made: of an earlier service of the same name.
+func (ix *index) before(l Line) bool {
+	return !l.Time.IsZero() && l.Time.Before(ix.created) && keyed.MatchString(l.Text)
 }
 
 // systemOf maps a source of the service's namespace to its twin in the system namespaces.

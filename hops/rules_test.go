@@ -144,7 +144,11 @@ func loadObjects(s *hops.Snapshot, text string) error {
 func lines(like hops.Line, data []byte) []hops.Line {
 	var out []hops.Line
 	for i, l := range strings.Split(strings.TrimRight(string(data), "\n"), "\n") {
-		like.Text, like.Number = l, i+1
+		like.Text, like.Number, like.Time = l, i+1, time.Time{}
+		stamp, _, _ := strings.Cut(l, " ")
+		if at, err := time.Parse(time.RFC3339Nano, stamp); err == nil { // as a cluster gives it
+			like.Time = at
+		}
 		out = append(out, like)
 	}
 	return out
