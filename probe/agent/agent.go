@@ -67,6 +67,7 @@ func New(c Config) *Agent {
 	a := &Agent{c: c, targets: map[hops.Ref]*target{}}
 	pods := &addresses{pods: map[string]dial.PodAddress{}, of: map[hops.Ref][]string{}}
 	a.prober = &prober{connect: c.Connect, frontOnly: c.FrontOnly, light: c.Connect(nil, pods), pods: pods, lookers: make(chan Looker, len(c.Lookers)),
+		first: make(chan struct{}, 4*len(c.Lookers)), later: a.again,
 		rules: c.Rules, now: c.Now, id: func(b []byte) { rand.Read(b) }, record: uint64(cmp.Or(c.Record, 20)), store: c.Store}
 	for _, l := range c.Lookers {
 		a.prober.lookers <- l
@@ -74,6 +75,9 @@ func New(c Config) *Agent {
 	a.scheduler = schedule.New(cmp.Or(c.Workers, 512), a.once)
 	return a
 }
+
+// again has a service probed soon that had no turn.
+func (a *Agent) again(ref hops.Ref) { a.scheduler.Soon(ref) }
 
 // Run probes until ctx ends. Running probes then get the grace period; what they saw is told.
 func (a *Agent) Run(ctx context.Context) {

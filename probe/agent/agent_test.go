@@ -323,6 +323,38 @@ func TestNoLook(t *testing.T) {
 	})
 }
 
+// While too many wait for their first look, one more gives no result and comes again; it holds nobody up.
+func TestFirstLooksWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		busy := <-b.a.prober.lookers
+		again := 0
+		b.a.prober.later = func(hops.Ref) { again++ }
+		began := time.Now()
+		if res, told := b.a.prober.probe(t.Context(), b.a.targets[b.ref], time.Now()); told || again != 1 || time.Since(began) > lookWait {
+			t.Errorf("%+v after %s, %d again", res, time.Since(began), again)
+		}
+		for range cap(b.a.prober.first) {
+			b.a.prober.first <- struct{}{}
+		}
+		began = time.Now()
+		if _, told := b.a.prober.probe(t.Context(), b.a.targets[b.ref], time.Now()); told || again != 2 || time.Since(began) > 0 {
+			t.Errorf("it waited %s where too many wait", time.Since(began))
+		}
+		for range cap(b.a.prober.first) {
+			<-b.a.prober.first
+		}
+		b.a.prober.lookers <- busy
+		b.want("with a turn", b.probe(), hops.OK, "", true)
+		<-b.a.prober.lookers
+		b.g.set(500, "Internal Server Error")
+		if res := b.probe(); res.State != hops.Failed || res.Reason != state.NoCause || res.Further {
+			t.Errorf("a failure that nobody looks into: %+v", res)
+		}
+		b.a.prober.lookers <- busy
+	})
+}
+
 // A service that is gone, and a probe that was cut, give no result.
 func TestNoResult(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

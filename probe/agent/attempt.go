@@ -23,6 +23,7 @@ type attempt struct {
 	meets *settings.Expectation
 	res   state.Result
 	gone  error // there is nothing to probe
+	later bool  // it had no turn: another try is to come soon
 
 	mu     sync.Mutex
 	bodies map[string][]byte // by span id, where an expectation looks at them

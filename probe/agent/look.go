@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"unique"
 
 	"probe/hops"
 	"probe/probe"
@@ -16,16 +18,12 @@ import (
 
 // look is a full run. It waits its turn; when none comes in time, what the light run saw has to do.
 func (a *attempt) look(ctx context.Context) {
-	turn, cancel := context.WithTimeout(ctx, lookWait)
-	defer cancel()
-	var looker Looker
-	select {
-	case looker = <-a.lookers:
-		defer func() { a.lookers <- looker }()
-	case <-turn.Done():
+	looker := a.turn(ctx)
+	if looker == nil {
 		a.unseen()
 		return
 	}
+	defer func() { a.lookers <- looker }()
 	connect := func(f *hops.Flow) probe.Sender { return a.connect(f, looker) }
 	before, _ := looker.Reads()
 	run, err := probe.Run(ctx, probe.Deps{Reader: looker, Connect: connect, Rules: a.rules, Now: a.now, ID: a.id}, a.o)
@@ -43,14 +41,38 @@ func (a *attempt) look(ctx context.Context) {
 	a.pods.learn(a.t.flow, run.Snapshots)
 }
 
-// unseen is a failure that nobody had time to look into.
+// turn waits for a looker; nil when none comes in time. Few may wait whose path is not known yet: after a start there are thousands of them, and
+// the others' probes must go on.
+func (a *attempt) turn(ctx context.Context) Looker {
+	if a.res.Run == nil {
+		select {
+		case a.first <- struct{}{}:
+			defer func() { <-a.first }()
+		default:
+			return nil
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookWait)
+	defer cancel()
+	select {
+	case looker := <-a.lookers:
+		return looker
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// unseen is a failure that nobody had time to look into. Where nothing was sent yet there is no result, and another try soon.
 func (a *attempt) unseen() {
 	if a.res.Run == nil {
-		a.take(verdict{state: hops.Inconclusive, reason: state.NoCause, summary: "too many services are being looked into: this one had no turn"})
+		a.gone, a.later = errLater, true
 		return
 	}
 	a.take(verdict{state: hops.Failed, hop: worst(a.res.Run), reason: state.NoCause, summary: told(a.res.Run) + "; too many services fail to look into each"})
 }
+
+// errLater says that there was no time for a service.
+var errLater = errors.New("too many services are looked into at once")
 
 // unread is a look that could not read what it needs. A service that is not there is no result at all.
 func (a *attempt) unread(err error) {
@@ -129,18 +151,44 @@ func mayZero(f *hops.Flow) bool {
 	return false
 }
 
-// slim keeps of a path what light runs and their spans need.
+// slim keeps of a path what light runs need. Names that many services share are kept once.
 func slim(f *hops.Flow) *hops.Flow {
-	out := *f
-	out.Unknown, out.Entries = nil, nil
-	for _, e := range f.Entries {
-		if e.Step.Door != "" || probe.Split(e) {
-			e.Target.Selector, e.Knocking = nil, nil
-			out.Entries = append(out.Entries, e)
-		}
+	out := &hops.Flow{Ref: f.Ref, Mode: f.Mode, Protocol: f.Protocol, Model: once(f.Model), EntryPoint: once(f.EntryPoint), Stopped: f.Stopped}
+	for _, d := range f.Doors {
+		out.Doors = append(out.Doors, hops.DoorState{Door: d.Door, Host: once(d.Host), Gateway: slimTarget(d.Gateway), Closed: once(d.Closed)})
 	}
-	return &out
+	for _, c := range f.Components {
+		kept := hops.ComponentState{Name: once(c.Name), H2C: c.H2C}
+		for _, v := range c.Revisions {
+			if v.Weight > 0 {
+				kept.Revisions = append(kept.Revisions, hops.RevisionState{Name: once(v.Name), Weight: v.Weight, Asleep: v.Asleep, ScaleToZero: v.ScaleToZero})
+			}
+		}
+		out.Components = append(out.Components, kept)
+	}
+	for _, e := range f.Entries {
+		if e.Step.Door == "" && !probe.Split(e) {
+			continue
+		}
+		e.Target, e.Host, e.Scheme, e.Knocking = slimTarget(e.Target), once(e.Host), once(e.Scheme), nil
+		e.Step.Component, e.Step.Revision, e.Step.Object = once(e.Step.Component), once(e.Step.Revision), slimObject(e.Step.Object)
+		out.Entries = append(out.Entries, e)
+	}
+	out.Doors, out.Components, out.Entries = slices.Clip(out.Doors), slices.Clip(out.Components), slices.Clip(out.Entries)
+	return out
 }
+
+func slimTarget(t hops.Target) hops.Target {
+	return hops.Target{Kind: once(t.Kind), Namespace: once(t.Namespace), Name: once(t.Name), Port: t.Port}
+}
+
+func slimObject(o hops.ObjectRef) hops.ObjectRef {
+	o.Kind, o.Namespace, o.Name = once(o.Kind), once(o.Namespace), once(o.Name)
+	return o
+}
+
+// once gives the one copy of a string that all have; the text that it was cut from can go.
+func once(s string) string { return unique.Make(s).Value() }
 
 // addresses are the IPs of the pods that light probes dial: those of revisions that get a share of the traffic. It implements dial.PodFinder.
 type addresses struct {

@@ -35,14 +35,16 @@ type Looker interface {
 type prober struct {
 	connect   func(*hops.Flow, dial.PodFinder) probe.Sender
 	frontOnly bool
-	light     probe.Sender // serves all light probes
-	pods      *addresses   // of the pods that light probes dial
-	lookers   chan Looker  // those that are free
+	light     probe.Sender  // serves all light probes
+	pods      *addresses    // of the pods that light probes dial
+	lookers   chan Looker   // those that are free
+	first     chan struct{} // a place for each first look that waits for one
 	rules     []hops.Rule
 	now       func() time.Time
 	id        func([]byte)
 	record    uint64 // one healthy run in so many is recorded by the mesh
 	store     *settings.Store
+	later     func(hops.Ref) // has a service probed soon that had no turn
 }
 
 // target is what the agent remembers of one service between two probes of it. Only its one probe at a time and the watcher use it.
@@ -73,7 +75,7 @@ type verdict struct {
 }
 
 // probe probes one service once. It says false when there is no result: the probe was cut short.
-func (p *prober) probe(ctx context.Context, t *target, due time.Time) (state.Result, bool) {
+func (p *prober) probe(ctx context.Context, t *target, due time.Time) (res state.Result, told bool) {
 	t.mu.Lock()
 	svc, set, problems := t.service, t.settings, t.problems
 	if t.stale {
@@ -86,6 +88,9 @@ func (p *prober) probe(ctx context.Context, t *target, due time.Time) (state.Res
 	a.res.Problems = append(append([]string(nil), problems...), more...)
 	a.run(ctx)
 	a.res.Ended = p.now()
+	if a.later {
+		p.later(svc.Ref)
+	}
 	if a.gone != nil || ctx.Err() != nil {
 		t.flow = nil // nothing was learnt that could be trusted
 		return a.res, false
