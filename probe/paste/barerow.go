@@ -19,15 +19,14 @@ func (p *parser) startBareRow(l line, t string) bool {
 	if !ok {
 		return false
 	}
+	cells, fits := tb.match(strings.Fields(t))
+	if !fits {
+		return false
+	}
 	p.endLog()
 	p.hint.used = true
 	w := p.newRows(tb)
 	for {
-		cells, fits := tb.match(strings.Fields(t))
-		if !fits {
-			p.unread(l)
-			break
-		}
 		w.row(cells, l.no)
 		next, more := p.next()
 		if !more {
@@ -38,7 +37,11 @@ func (p *parser) startBareRow(l line, t string) bool {
 			break
 		}
 		l, t = next, strings.TrimSpace(next.text)
-		if again, same := p.bareTable(t); !same || again.kind.kind != tb.kind.kind || len(again.cols) != len(tb.cols) {
+		again, same := p.bareTable(t)
+		if same = same && again.kind.kind == tb.kind.kind && len(again.cols) == len(tb.cols); same {
+			cells, same = tb.match(strings.Fields(t))
+		}
+		if !same {
 			p.unread(l)
 			break
 		}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -176,7 +177,7 @@ func FuzzYAML(f *testing.F) {
 			}
 			lines[i] = untab(cleaned) // as the collector does
 		}
-		text = strings.Join(lines, "\n")
+		text = document(lines)
 		p := newParser(t.Context(), Input{})
 		p.source = &source{ctx: t.Context()}
 		quick, ok := p.quickYAML(append([]string(nil), lines...))
@@ -205,6 +206,23 @@ func TestQuickYAML(t *testing.T) {
 	slow, err := libraryYAML(text)
 	if err != nil || !reflect.DeepEqual(quick, slow) {
 		t.Fatalf("read otherwise (%v):\n%#v\n%#v", err, quick, slow)
+	}
+}
+
+// TestTextAtTheEnd wants the end of the last line behind "|" from both ways.
+func TestTextAtTheEnd(t *testing.T) {
+	for head, want := range map[string]string{"a: |": "x\ny\n", "a: |-": "x\ny", "a: |+": "x\ny\n", "kind: Pod\na: |": "x\ny\n", `"a": |`: "x\ny\n"} {
+		p := newParser(t.Context(), Input{})
+		p.source = &source{ctx: t.Context()}
+		lines := strings.Split(head+"\n  x\n  y", "\n")
+		_, quick := p.quickYAML(slices.Clone(lines))
+		tree, cut := p.decodeYAML(lines, 1)
+		if tree["a"] != want || cut || quick != (head[0] != '"') {
+			t.Errorf("%q, quick %v: got %q, cut %v, want %q", head, quick, tree["a"], cut, want)
+		}
+		if slow, err := libraryYAML(document(lines)); err != nil || slow["a"] != want {
+			t.Errorf("%q, library: got %q, %v, want %q", head, slow["a"], err, want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@
 package paste
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -395,5 +396,57 @@ demo        fine-predictor-00001-deployment-7b9d5c-00000             2/2     Run
 	}
 	if s := fmt.Sprint(r.Unread); !strings.Contains(s, "Pod objects too many") {
 		t.Errorf("notes %s", s)
+	}
+}
+
+// TestGivenBack reads texts whose first line one parser begins with, and gives back. Each must end: a line that nobody wants is one of a log.
+func TestGivenBack(t *testing.T) {
+	for name, tc := range map[string]struct {
+		text, unread string
+		lines        int
+	}{
+		"a row whose first word is no name": {"iris-predictor-0001-   ent-7b-pqrst   0/1   Error   3   5m\n", "", 1},
+		"rows, then one that is none":       {"a   0/1   Error   3   5m\nb-   c   0/1   Error   3   5m\n", "", 1},
+		"many pieces on one line":           {strings.Repeat("[] ", 2*maxRests), "x:1: more than 5000 pieces of JSON on one line: its end was left out", 0},
+		"brackets alone":                    {strings.Repeat("[]", maxLine/2), "x:1: more than 5000 pieces of JSON on one line: its end was left out", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := Read(t.Context(), Input{Files: []File{{Name: "x", Reader: strings.NewReader(tc.text)}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			unread := ""
+			for _, n := range r.Unread {
+				unread += n.String()
+			}
+			if len(r.Snapshot.Lines) != tc.lines || unread != tc.unread {
+				t.Errorf("got %d lines, %q; want %d, %q", len(r.Snapshot.Lines), unread, tc.lines, tc.unread)
+			}
+		})
+	}
+}
+
+// TestAgain wants steps without gain to be told from all others.
+func TestAgain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		block func(*source, line)
+		want  bool
+	}{
+		"taken":                   {func(*source, line) {}, false},
+		"taken, the next seen":    {func(s *source, _ line) { s.peek() }, false},
+		"given back":              {func(s *source, l line) { s.unread(l) }, true},
+		"given back, all seen":    {func(s *source, l line) { s.peek(); s.unread(l) }, true},
+		"a rest given back":       {func(s *source, l line) { s.unreadRest(line{text: l.text[1:], no: l.no}) }, false},
+		"the next one given back": {func(s *source, _ line) { n, _ := s.next(); s.unread(n) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &source{ctx: t.Context(), raw: rawLines{r: bufio.NewReader(strings.NewReader("one\ntwo and more\nthree\n"))}}
+			l, _ := s.next()
+			behind := s.behind()
+			tc.block(s, l)
+			if got := s.again(l, behind); got != tc.want {
+				t.Errorf("got %v, want %v", got, tc.want)
+			}
+		})
 	}
 }

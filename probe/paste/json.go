@@ -3,6 +3,7 @@ package paste
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -121,8 +122,8 @@ func (p *parser) collectJSON(first line) {
 			no = l.no
 		}
 		if b.done {
-			if strings.TrimSpace(rest) != "" {
-				p.unread(line{text: rest, no: l.no})
+			if strings.TrimSpace(rest) != "" && !p.unreadRest(line{text: rest, no: l.no}) {
+				p.note(p.name, l.no, fmt.Sprintf("more than %d pieces of JSON on one line: its end was left out", maxRests))
 			}
 			break
 		}

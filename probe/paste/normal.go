@@ -30,6 +30,9 @@ type source struct {
 	junk  int    // lines of no text at all
 	junk1 int    // the first of them
 	read  int64  // bytes given
+	given int    // lines given, each counted once however often it was put back
+	rests int    // how often the rest of one line was put back
+	long  int    // that line
 }
 
 // next gives the next line; ok is false at the end, and when the context ends.
@@ -52,12 +55,34 @@ func (s *source) next() (line, bool) {
 			}
 			continue
 		}
+		s.given++
 		return line{text: s.unquote(t), no: no, gap: strings.HasSuffix(text, " ")}, true
 	}
 }
 
 // unread puts a line back; the last one put back comes first.
 func (s *source) unread(l line) { s.back = append(s.back, l) }
+
+// unreadRest puts the rest of a line back. It says no once one line was cut into very many pieces, since each of them is looked through again.
+func (s *source) unreadRest(l line) bool {
+	if s.long != l.no {
+		s.long, s.rests = l.no, 0
+	}
+	if s.rests++; s.rests > maxRests {
+		return false
+	}
+	s.unread(l)
+	return true
+}
+
+// behind counts the lines that were given and not put back.
+func (s *source) behind() int { return s.given - len(s.back) }
+
+// again says whether a parser gave back the line with which it began. behind is as it was with that line taken. A rest of it is shorter.
+func (s *source) again(l line, behind int) bool {
+	n := len(s.back)
+	return n > 0 && s.behind() < behind && len(s.back[n-1].text) >= len(l.text)
+}
 
 // peek looks at the next line.
 func (s *source) peek() (line, bool) {

@@ -70,6 +70,7 @@ const (
 	maxTotal       = 256 << 20
 	maxLine        = 1 << 20  // one line; JSON may be longer
 	maxJSONLine    = 12 << 20 // one line that starts like JSON
+	maxRests       = 5000     // pieces of JSON on one line
 	maxLogLine     = 16 << 10 // one line of a log as it is kept
 	maxDocument    = 4 << 20  // one object
 	maxObjectBytes = 16 << 20 // of all objects that are kept

@@ -84,7 +84,7 @@ func (p *parser) readText(name string, r io.Reader, cut bool) {
 		if !ok {
 			break
 		}
-		p.block(l)
+		p.step(l)
 	}
 	p.endLog()
 	p.total += p.read
@@ -93,6 +93,17 @@ func (p *parser) readText(name string, r io.Reader, cut bool) {
 	}
 	if p.junk > 0 {
 		p.note(name, p.junk1, plural(p.junk, "line")+" from here on that are no text were left out")
+	}
+}
+
+// step reads one block. Each step leaves a line behind, or shortens it, so that a text of n bytes takes at most n steps: a line that a parser took
+// and gave back untouched goes to the log.
+func (p *parser) step(l line) {
+	behind := p.behind()
+	p.block(l)
+	if p.again(l, behind) {
+		l, _ = p.next()
+		p.logLine(l)
 	}
 }
 

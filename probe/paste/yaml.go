@@ -129,6 +129,9 @@ func yamlKey(t string) bool {
 
 // elision says whether a line only stands for lines that somebody left out.
 func elision(t string) bool {
+	if len(t) > 200 {
+		return false
+	}
 	switch strings.Trim(t, " \t-#<>[](){}") {
 	case "...", "…", "..", "....", "snip", "truncated", "omitted", "redacted", "cut", ". . .":
 		return true
@@ -296,7 +299,7 @@ func (p *parser) decodeYAML(lines []string, no int) (tree map[string]any, cut bo
 	if v, ok := p.quickYAML(lines); ok {
 		return v, false
 	}
-	text := strings.Join(lines, "\n")
+	text := document(lines)
 	v, err := libraryYAML(text)
 	if err == nil {
 		return v, false
@@ -306,7 +309,7 @@ func (p *parser) decodeYAML(lines []string, no int) (tree map[string]any, cut bo
 		return nil, true
 	}
 	for _, end := range []string{"'", `"`} { // cut inside a quoted text
-		if v, err2 := libraryYAML(text + end); err2 == nil && v != nil {
+		if v, err2 := libraryYAML(strings.TrimSuffix(text, "\n") + end); err2 == nil && v != nil {
 			p.note(p.name, no+len(lines)-1, "YAML that is cut inside a text: read up to here")
 			return v, true
 		}
@@ -317,14 +320,14 @@ func (p *parser) decodeYAML(lines []string, no int) (tree map[string]any, cut bo
 		if n < 1 {
 			break
 		}
-		if v, err2 := libraryYAML(strings.Join(lines[:n], "\n")); err2 == nil && v != nil {
+		if v, err2 := libraryYAML(document(lines[:n])); err2 == nil && v != nil {
 			p.note(p.name, no+n, fmt.Sprintf("YAML that is cut or broken: read up to here (%s)", yamlReason(err)))
 			return v, true
 		}
 	}
 	if at := badLine(err); at > 1 && at <= len(lines) {
 		for back := at - 1; back > 0 && back > at-5; back-- {
-			if v, err2 := libraryYAML(strings.Join(lines[:back], "\n")); err2 == nil && v != nil {
+			if v, err2 := libraryYAML(document(lines[:back])); err2 == nil && v != nil {
 				p.note(p.name, no+back, fmt.Sprintf("YAML that is broken: read up to here (%s)", yamlReason(err)))
 				return v, true
 			}
@@ -333,6 +336,9 @@ func (p *parser) decodeYAML(lines []string, no int) (tree map[string]any, cut bo
 	p.note(p.name, no, "YAML that cannot be read: "+yamlReason(err))
 	return nil, true
 }
+
+// document puts lines together for the library. The last one has its end too: behind "|" it is part of the text.
+func document(lines []string) string { return strings.Join(lines, "\n") + "\n" }
 
 // libraryYAML decodes with the library and brings numbers, times and keys into the form that JSON has.
 func libraryYAML(text string) (tree map[string]any, err error) {
