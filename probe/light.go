@@ -14,9 +14,7 @@ import (
 // verdict beyond OK: passed says whether every answer was good, or, with meets, whether meets takes it instead. Of a run that did not pass only a
 // full one tells more.
 func Light(ctx context.Context, d Deps, flow *hops.Flow, o Options, meets func(*hops.Observation) bool) (run hops.Run, passed bool) {
-	ctx, cancel := context.WithTimeout(ctx, o.deadline())
-	defer cancel()
-	r := begin(d, o)
+	r := begin(d, o) // it needs no deadline of its own: each request has one, and they go side by side
 	r.run.Flow = *flow
 	r.sender = d.Connect(&r.run.Flow)
 	asks, whole := r.cheapest()

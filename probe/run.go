@@ -131,13 +131,18 @@ func (r *runner) mayWake(s hops.Step) bool {
 // send sends side by side and keeps the observations in the order of the asks.
 func (r *runner) send(ctx context.Context, asks []dial.Request) {
 	seen := make([]hops.Observation, len(asks))
+	one := func(i int) {
+		ctx, cancel := context.WithTimeout(ctx, r.o.requestTimeout())
+		defer cancel()
+		seen[i] = r.sender.Send(ctx, asks[i])
+	}
 	var wg sync.WaitGroup
-	for i, a := range asks {
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, r.o.requestTimeout())
-			defer cancel()
-			seen[i] = r.sender.Send(ctx, a)
-		})
+	for i := range asks {
+		if i == len(asks)-1 {
+			one(i) // here, beside the others: an agent sends a thousand a second
+			break
+		}
+		wg.Go(func() { one(i) })
 	}
 	wg.Wait()
 	r.mu.Lock()

@@ -56,6 +56,7 @@ type Config struct {
 type Agent struct {
 	c         Config
 	prober    *prober
+	opening   *opening
 	scheduler *schedule.Scheduler
 
 	mu      sync.Mutex
@@ -64,10 +65,9 @@ type Agent struct {
 
 // New makes an agent. Run runs it.
 func New(c Config) *Agent {
-	a := &Agent{c: c, targets: map[hops.Ref]*target{}}
+	a := &Agent{c: c, targets: map[hops.Ref]*target{}, opening: &opening{waiting: map[string][]hops.Ref{}, wake: make(chan struct{}, 1)}}
 	pods := &addresses{pods: map[string]dial.PodAddress{}, of: map[hops.Ref][]string{}}
 	a.prober = &prober{connect: c.Connect, frontOnly: c.FrontOnly, light: c.Connect(nil, pods), pods: pods, lookers: make(chan Looker, len(c.Lookers)),
-		first: make(chan struct{}, 4*len(c.Lookers)), later: a.again,
 		rules: c.Rules, now: c.Now, id: func(b []byte) { rand.Read(b) }, record: uint64(cmp.Or(c.Record, 20)), store: c.Store}
 	for _, l := range c.Lookers {
 		a.prober.lookers <- l
@@ -76,13 +76,19 @@ func New(c Config) *Agent {
 	return a
 }
 
-// again has a service probed soon that had no turn.
-func (a *Agent) again(ref hops.Ref) { a.scheduler.Soon(ref) }
-
 // Run probes until ctx ends. Running probes then get the grace period; what they saw is told.
 func (a *Agent) Run(ctx context.Context) {
+	looking, enough := context.WithCancel(context.WithoutCancel(ctx))
+	defer enough()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		a.open(looking)
+	}()
 	a.scheduler.Run(ctx)
 	a.scheduler.Drain(cmp.Or(a.c.Grace, 10*time.Second))
+	enough()
+	<-stopped
 }
 
 // Alive says why the loop does not run as it should; nil when it does.
@@ -176,20 +182,36 @@ func (a *Agent) Services() int {
 	return len(a.targets)
 }
 
-// once probes a service that is due, and tells what came of it. A panic costs one result, never the agent.
+// once probes a service that is due. One whose path is not known waits for its turn to be looked at, and keeps nobody from probing.
 func (a *Agent) once(ctx context.Context, ref hops.Ref, due time.Time) {
-	a.mu.Lock()
-	t := a.targets[ref]
-	a.mu.Unlock()
-	if t == nil {
-		return
+	t := a.target(ref)
+	switch {
+	case t == nil:
+	case !t.known():
+		a.opening.add(ref)
+	default:
+		a.probeNow(ctx, ref, t, due, nil)
 	}
+}
+
+func (a *Agent) target(ref hops.Ref) *target {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.targets[ref]
+}
+
+// probeNow probes a service and tells what came of it. A panic costs one result, never the agent.
+func (a *Agent) probeNow(ctx context.Context, ref hops.Ref, t *target, due time.Time, first *given) {
+	if !t.busy.TryLock() {
+		return // it is being probed
+	}
+	defer t.busy.Unlock()
 	defer func() {
 		if r := recover(); r != nil {
 			a.c.Log(fmt.Sprintf("probe of %s panicked: %v", ref, r))
 		}
 	}()
-	res, told := a.prober.probe(ctx, t, due)
+	res, told := a.prober.probe(ctx, t, due, first)
 	if !told || !a.still(ref, t) {
 		return
 	}

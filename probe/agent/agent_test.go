@@ -24,6 +24,7 @@ import (
 type looker struct {
 	mu    sync.Mutex
 	looks int
+	alls  int
 	gone  bool
 	away  bool
 	zero  bool // the services may go to zero
@@ -72,6 +73,22 @@ func (l *looker) First(_ context.Context, ref hops.Ref) (hops.Snapshot, error) {
 		full = append(full, o.Source)
 	}
 	return hops.Snapshot{Time: time.Now(), Objects: objects, Full: full}, nil
+}
+
+func (l *looker) All(ctx context.Context, services []hops.Object) func(hops.Ref) (hops.Snapshot, bool) {
+	l.mu.Lock()
+	l.alls++
+	l.mu.Unlock()
+	return func(ref hops.Ref) (hops.Snapshot, bool) {
+		there := slices.ContainsFunc(services, func(o hops.Object) bool {
+			return o.Name == ref.Name && o.Namespace == ref.Namespace && o.APIVersion != ""
+		})
+		snap, err := l.First(ctx, ref)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.looks--
+		return snap, there && err == nil
+	}
 }
 
 func (l *looker) Want(context.Context, hops.Facts, []hops.Source) hops.Snapshot {
@@ -151,7 +168,17 @@ func newBench(t *testing.T, annotations map[string]string) *bench {
 }
 
 func (b *bench) service(annotations map[string]string) state.Service {
-	return state.Service{Ref: b.ref, UID: "1", Annotations: annotations, Created: time.Now().Add(-time.Hour)}
+	return state.Service{Ref: b.ref, UID: "1", APIVersion: "serving.kserve.io/v1beta1", Annotations: annotations, Created: time.Now().Add(-time.Hour)}
+}
+
+// open looks at the services whose path is not known.
+func (b *bench) open() {
+	ctx, cancel := context.WithCancel(b.Context())
+	go func() {
+		synctest.Wait()
+		cancel()
+	}()
+	b.a.open(ctx)
 }
 
 // probe probes once and says what came of it.
@@ -160,7 +187,7 @@ func (b *bench) probe() state.Result {
 	b.a.mu.Lock()
 	t := b.a.targets[b.ref]
 	b.a.mu.Unlock()
-	res, told := b.a.prober.probe(b.Context(), t, time.Now())
+	res, told := b.a.prober.probe(b.Context(), t, time.Now(), nil)
 	if !told {
 		b.Fatal("no result")
 	}
@@ -323,26 +350,42 @@ func TestNoLook(t *testing.T) {
 	})
 }
 
-// While too many wait for their first look, one more gives no result and comes again; it holds nobody up.
-func TestFirstLooksWait(t *testing.T) {
+// Services whose path is not known are read together, a namespace at a time, and their probes wait for nobody else's.
+func TestOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		seen := map[string]int{}
+		b.a.c.Seen = func(r *state.Result, _ state.Status) { seen[string(r.State)]++ }
+		for i := range 9 {
+			svc := b.service(nil)
+			svc.Ref.Name = fmt.Sprintf("iris-%d", i)
+			b.a.Upsert(svc, true)
+		}
+		for ref := range b.a.targets {
+			b.a.once(t.Context(), ref, time.Now())
+			b.a.once(t.Context(), ref, time.Now()) // it stands in line already
+		}
+		if len(seen) > 0 || len(b.a.opening.waiting["models"]) != 10 {
+			t.Errorf("%v seen, %d wait", seen, len(b.a.opening.waiting["models"]))
+		}
+		b.open()
+		if b.l.alls != 1 || b.l.looks != 0 || seen["OK"] != 10 {
+			t.Errorf("%d reads of all, %d of one, %v", b.l.alls, b.l.looks, seen)
+		}
+		b.a.once(t.Context(), b.ref, time.Now())
+		if seen["OK"] != 11 {
+			t.Error("its path is known, and it was not probed")
+		}
+	})
+}
+
+// A failure that nobody has time to look into is one without a cause; where nothing was sent there is no result.
+func TestNoTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		busy := <-b.a.prober.lookers
-		again := 0
-		b.a.prober.later = func(hops.Ref) { again++ }
-		began := time.Now()
-		if res, told := b.a.prober.probe(t.Context(), b.a.targets[b.ref], time.Now()); told || again != 1 || time.Since(began) > lookWait {
-			t.Errorf("%+v after %s, %d again", res, time.Since(began), again)
-		}
-		for range cap(b.a.prober.first) {
-			b.a.prober.first <- struct{}{}
-		}
-		began = time.Now()
-		if _, told := b.a.prober.probe(t.Context(), b.a.targets[b.ref], time.Now()); told || again != 2 || time.Since(began) > 0 {
-			t.Errorf("it waited %s where too many wait", time.Since(began))
-		}
-		for range cap(b.a.prober.first) {
-			<-b.a.prober.first
+		if res, told := b.a.prober.probe(t.Context(), b.a.targets[b.ref], time.Now(), nil); told {
+			t.Errorf("%+v", res)
 		}
 		b.a.prober.lookers <- busy
 		b.want("with a turn", b.probe(), hops.OK, "", true)
@@ -360,14 +403,14 @@ func TestNoResult(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		b.l.gone = true
-		if res, told := b.a.prober.probe(t.Context(), b.a.targets[b.ref], time.Now()); told {
+		if res, told := b.a.prober.probe(t.Context(), b.a.targets[b.ref], time.Now(), nil); told {
 			t.Errorf("a service that is not there: %+v", res)
 		}
 		b.l.gone = false
 		b.probe()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if res, told := b.a.prober.probe(ctx, b.a.targets[b.ref], time.Now()); told {
+		if res, told := b.a.prober.probe(ctx, b.a.targets[b.ref], time.Now(), nil); told {
 			t.Errorf("a probe that was cut: %+v", res)
 		}
 		b.want("the next", b.probe(), hops.OK, "", true)

@@ -21,9 +21,9 @@ type attempt struct {
 	set   settings.Settings
 	o     probe.Options
 	meets *settings.Expectation
+	first *given // what was read beforehand; nil where a look reads for itself
 	res   state.Result
 	gone  error // there is nothing to probe
-	later bool  // it had no turn: another try is to come soon
 
 	mu     sync.Mutex
 	bodies map[string][]byte // by span id, where an expectation looks at them

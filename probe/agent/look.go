@@ -16,17 +16,19 @@ import (
 	"probe/probe/read"
 )
 
-// look is a full run. It waits its turn; when none comes in time, what the light run saw has to do.
+// look is a full run. Where nothing was read for it, it waits its turn; when none comes in time, what the light run saw has to do.
 func (a *attempt) look(ctx context.Context) {
-	looker := a.turn(ctx)
-	if looker == nil {
-		a.unseen()
-		return
+	var reader Looker = a.first
+	if a.first == nil {
+		if reader = a.turn(ctx); reader == nil {
+			a.unseen()
+			return
+		}
+		defer func() { a.lookers <- reader }()
 	}
-	defer func() { a.lookers <- looker }()
-	connect := func(f *hops.Flow) probe.Sender { return a.connect(f, looker) }
-	before, _ := looker.Reads()
-	run, err := probe.Run(ctx, probe.Deps{Reader: looker, Connect: connect, Rules: a.rules, Now: a.now, ID: a.id}, a.o)
+	connect := func(f *hops.Flow) probe.Sender { return a.connect(f, reader) }
+	before, _ := reader.Reads()
+	run, err := probe.Run(ctx, probe.Deps{Reader: reader, Connect: connect, Rules: a.rules, Now: a.now, ID: a.id}, a.o)
 	if err != nil {
 		a.unread(err)
 		return
@@ -41,17 +43,8 @@ func (a *attempt) look(ctx context.Context) {
 	a.pods.learn(a.t.flow, run.Snapshots)
 }
 
-// turn waits for a looker; nil when none comes in time. Few may wait whose path is not known yet: after a start there are thousands of them, and
-// the others' probes must go on.
+// turn waits for a looker; nil when none comes in time.
 func (a *attempt) turn(ctx context.Context) Looker {
-	if a.res.Run == nil {
-		select {
-		case a.first <- struct{}{}:
-			defer func() { <-a.first }()
-		default:
-			return nil
-		}
-	}
 	ctx, cancel := context.WithTimeout(ctx, lookWait)
 	defer cancel()
 	select {
@@ -62,17 +55,17 @@ func (a *attempt) turn(ctx context.Context) Looker {
 	}
 }
 
-// unseen is a failure that nobody had time to look into. Where nothing was sent yet there is no result, and another try soon.
+// unseen is a failure that nobody had time to look into. Where nothing was sent there is no result.
 func (a *attempt) unseen() {
 	if a.res.Run == nil {
-		a.gone, a.later = errLater, true
+		a.gone = errNoTurn
 		return
 	}
 	a.take(verdict{state: hops.Failed, hop: worst(a.res.Run), reason: state.NoCause, summary: told(a.res.Run) + "; too many services fail to look into each"})
 }
 
-// errLater says that there was no time for a service.
-var errLater = errors.New("too many services are looked into at once")
+// errNoTurn says that there was no time for a service.
+var errNoTurn = errors.New("too many services are looked into at once")
 
 // unread is a look that could not read what it needs. A service that is not there is no result at all.
 func (a *attempt) unread(err error) {

@@ -29,26 +29,28 @@ const (
 type Looker interface {
 	probe.Reader
 	dial.PodFinder
+	// All is that of probe.Cluster: what First reads of one service, of many of a namespace. Like First it begins anew; what it gives can then be used by
+	// several runs at once.
+	All(ctx context.Context, services []hops.Object) func(hops.Ref) (hops.Snapshot, bool)
 }
 
 // prober probes.
 type prober struct {
 	connect   func(*hops.Flow, dial.PodFinder) probe.Sender
 	frontOnly bool
-	light     probe.Sender  // serves all light probes
-	pods      *addresses    // of the pods that light probes dial
-	lookers   chan Looker   // those that are free
-	first     chan struct{} // a place for each first look that waits for one
+	light     probe.Sender // serves all light probes
+	pods      *addresses   // of the pods that light probes dial
+	lookers   chan Looker  // those that are free
 	rules     []hops.Rule
 	now       func() time.Time
 	id        func([]byte)
 	record    uint64 // one healthy run in so many is recorded by the mesh
 	store     *settings.Store
-	later     func(hops.Ref) // has a service probed soon that had no turn
 }
 
 // target is what the agent remembers of one service between two probes of it. Only its one probe at a time and the watcher use it.
 type target struct {
+	busy     sync.Mutex // held while it is probed
 	mu       sync.Mutex
 	service  state.Service
 	settings settings.Settings
@@ -74,23 +76,21 @@ type verdict struct {
 	certain      bool // a finding that is more than a note, and more than possible
 }
 
-// probe probes one service once. It says false when there is no result: the probe was cut short.
-func (p *prober) probe(ctx context.Context, t *target, due time.Time) (res state.Result, told bool) {
+// probe probes one service once; first is what was read for a look beforehand, if anything was. It says false when there is no result: the probe was cut
+// short, or the service is gone.
+func (p *prober) probe(ctx context.Context, t *target, due time.Time, first *given) (res state.Result, told bool) {
 	t.mu.Lock()
 	svc, set, problems := t.service, t.settings, t.problems
 	if t.stale {
 		t.flow, t.stale = nil, false
 	}
 	t.mu.Unlock()
-	a := &attempt{prober: p, t: t, set: set, bodies: map[string][]byte{}}
+	a := &attempt{prober: p, t: t, set: set, first: first, bodies: map[string][]byte{}}
 	a.res = state.Result{Ref: svc.Ref, UID: svc.UID, Due: due, Started: p.now(), Interval: set.Interval, N: set.N, M: set.M}
 	more := a.prepare(ctx)
 	a.res.Problems = append(append([]string(nil), problems...), more...)
 	a.run(ctx)
 	a.res.Ended = p.now()
-	if a.later {
-		p.later(svc.Ref)
-	}
 	if a.gone != nil || ctx.Err() != nil {
 		t.flow = nil // nothing was learnt that could be trusted
 		return a.res, false
@@ -99,6 +99,13 @@ func (p *prober) probe(ctx context.Context, t *target, due time.Time) (res state
 	a.res.Starting = a.starting(&svc)
 	t.remember(&a.res)
 	return a.res, true
+}
+
+// known says whether the path is.
+func (t *target) known() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.stale && t.flow != nil
 }
 
 // remember keeps what the next probe wants to know of this one.

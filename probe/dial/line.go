@@ -132,6 +132,9 @@ func lineKey(r *Request) string {
 
 // take gives a kept connection that was still open when last heard of, or nil.
 func (s *Sender) take(r *Request) *line {
+	if !s.keep {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := lineKey(r)

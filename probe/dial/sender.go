@@ -107,8 +107,7 @@ func (x *exchange) run(ctx context.Context) {
 		x.fail(building, err, 0)
 		return
 	}
-	reused := x.s.take(&x.r)
-	if reused != nil {
+	if reused := x.s.take(&x.r); reused != nil {
 		stale := x.try(req, reused)
 		if !stale || ctx.Err() != nil {
 			return

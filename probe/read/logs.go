@@ -34,6 +34,7 @@ type logRead struct {
 	previous                  bool
 	tail                      int // lines
 	seconds                   int // age of the oldest line; 0 for no bound
+	rank                      int // the order in which a service's own logs are read, lowest first
 }
 
 func (l logRead) String() string {
@@ -110,10 +111,10 @@ func (w *want) containerLogs(info hops.SourceInfo) []task {
 	}
 	var reads []logRead
 	for _, p := range pods[:min(len(pods), maxLogPods)] {
-		reads = append(reads, logsOf(p)...)
+		reads = append(reads, logsOf(p, w.modelIn(p))...)
 	}
 	// Across pods: the model's own words first, the proxy's last.
-	slices.SortStableFunc(reads, func(a, b logRead) int { return rankOf(a.container) - rankOf(b.container) })
+	slices.SortStableFunc(reads, func(a, b logRead) int { return a.rank - b.rank })
 	var out []task
 	for i, l := range reads {
 		out = append(out, task{info, l.String(), 1, func(ctx context.Context, b *basket) {
@@ -162,9 +163,28 @@ func (w *want) owns(o *hops.Object) bool {
 	return owner == w.facts.Ref.Name || owner == "" && hops.NamedFor(w.facts.Ref.Name, o.Name)
 }
 
-// rankOf orders containers by what their logs are worth; containers of no interest are 9.
-func rankOf(container string) int {
+// modelIn names the model's container in a pod where the flow knows it by a name of its own: that of the pod's component, or of any when the pod does
+// not say whose it is. "" for the usual names.
+func (w *want) modelIn(pod *hops.Object) string {
+	component := hops.ComponentOf(pod)
+	for _, c := range w.facts.Flow.Components {
+		if c.Container != "" && (c.Name == component || component == "") {
+			return c.Container
+		}
+	}
+	return ""
+}
+
+// noInterest is the rank of containers whose logs no rule asks for.
+const noInterest = 9
+
+// rankOf orders containers by what their logs are worth. model is the model's where its name is none of the usual ones.
+func rankOf(container, model string) int {
 	switch {
+	case container == "":
+		return noInterest
+	case container == model:
+		return 0
 	case container == "storage-initializer":
 		return 1
 	case container == "queue-proxy":
@@ -172,17 +192,17 @@ func rankOf(container string) int {
 	case hops.ContainerState{Name: container}.IsModel():
 		return 0
 	}
-	return 9
+	return noInterest
 }
 
 // logsOf lists the logs that a pod has: none of a container that never ran; of one that waits to be started again, the log of its last run is the
 // only one there is.
-func logsOf(pod *hops.Object) []logRead {
+func logsOf(pod *hops.Object, model string) []logRead {
 	var out []logRead
 	for _, s := range slices.Concat(pod.List("status", "initContainerStatuses"), pod.List("status", "containerStatuses")) {
 		o := hops.Object{Tree: s}
-		l := logRead{namespace: pod.Namespace, pod: pod.Name, container: o.Str("name"), tail: logTail}
-		if rankOf(l.container) == 9 || l.container == "" {
+		l := logRead{namespace: pod.Namespace, pod: pod.Name, container: o.Str("name"), tail: logTail, rank: rankOf(o.Str("name"), model)}
+		if l.rank == noInterest {
 			continue
 		}
 		if o.Has("state", "running") || o.Has("state", "terminated") {

@@ -101,6 +101,68 @@ func TestContainerLogs(t *testing.T) {
 	}
 }
 
+// TestContainerLogsOfOwnNames wants the log of a model's container whatever its name: by the pod's specification, as hops resolves it, and by the flow
+// where the pods were not read.
+func TestContainerLogsOfOwnNames(t *testing.T) {
+	with := func(p map[string]any, component string, containers ...any) map[string]any {
+		p["metadata"].(map[string]any)["labels"].(map[string]any)["component"] = component
+		p["spec"] = map[string]any{"containers": containers}
+		return p
+	}
+	named := func(name string, port float64) map[string]any {
+		return map[string]any{"name": name, "ports": []any{map[string]any{"containerPort": port}}}
+	}
+	predictor := with(pod("p", "2026-11-22T15:00:00Z", true, "istio-proxy running 0", "helper running 0", "vllm running 0", "queue-proxy running 0"),
+		"predictor", map[string]any{"name": "helper"}, named("istio-proxy", 15090), named("vllm", 8080), named("queue-proxy", 8012))
+	transformer := with(pod("t", "2026-11-22T15:00:00Z", false, "features crashed 1", "vllm running 0"), "transformer", named("features", 8080), named("vllm", 0))
+	usual := with(pod("u", "2026-11-22T15:00:00Z", true, "kserve-container running 0", "helper running 0"), "predictor", named("kserve-container", 8080),
+		named("helper", 9000))
+	bare := pod("b", "2026-11-22T15:00:00Z", true, "vllm running 0", "helper running 0")
+	byPods := func(p ...map[string]any) hops.Facts {
+		f := factsWith(p...)
+		f.Flow = hops.Resolve(&f.Snapshots[0], ref)
+		return f
+	}
+	byFlow := func(p map[string]any, components ...hops.ComponentState) hops.Facts {
+		f := factsWith(p)
+		f.Flow.Components = components
+		return f
+	}
+	vllm, features := hops.ComponentState{Name: hops.Predictor, Container: "vllm"}, hops.ComponentState{Name: hops.Transformer, Container: "features"}
+	for _, tc := range []struct {
+		name  string
+		facts hops.Facts
+		want  string
+	}{
+		{"by the pod", byPods(predictor), "p/queue-proxy p/vllm"},
+		{"the usual name", byPods(usual), "u/kserve-container"},
+		{"both revisions", byPods(usual, predictor), "p/queue-proxy p/vllm u/kserve-container"},
+		{"by the flow", byFlow(bare, hops.ComponentState{Name: hops.Transformer}, vllm), "b/vllm"},
+		{"nobody knows", factsWith(bare), ""},
+		{"another component's", byFlow(transformer, vllm, features), "t/features/previous"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := newAPI()
+			a.logs = map[string]string{}
+			for _, key := range strings.Fields("p/istio-proxy p/helper p/vllm p/queue-proxy t/features t/features/previous t/vllm u/kserve-container u/helper b/vllm b/helper") {
+				a.logs[key] = "x\n"
+			}
+			var got []string
+			for _, l := range a.start(t, Options{}).Want(t.Context(), tc.facts, []hops.Source{hops.ContainerLogs}).Lines {
+				key := l.Pod + "/" + l.Container
+				if l.Previous {
+					key += "/previous"
+				}
+				got = append(got, key)
+			}
+			slices.Sort(got)
+			if strings.Join(got, " ") != tc.want {
+				t.Errorf("got %v, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestContainerLogsBounds(t *testing.T) {
 	a := newAPI()
 	a.logs = map[string]string{}
