@@ -101,8 +101,8 @@ func TestContainerLogs(t *testing.T) {
 	}
 }
 
-// TestContainerLogsOfOwnNames wants the log of a model's container whatever its name: by the pod's specification, as hops resolves it, and by the flow
-// where the pods were not read.
+// TestContainerLogsOfOwnNames wants the log of a model's container whatever its name: by the pod's specification, as hops resolves it, and by the
+// flow where the pod's own is not known.
 func TestContainerLogsOfOwnNames(t *testing.T) {
 	with := func(p map[string]any, component string, containers ...any) map[string]any {
 		p["metadata"].(map[string]any)["labels"].(map[string]any)["component"] = component
@@ -118,6 +118,8 @@ func TestContainerLogsOfOwnNames(t *testing.T) {
 	usual := with(pod("u", "2026-11-22T15:00:00Z", true, "kserve-container running 0", "helper running 0"), "predictor", named("kserve-container", 8080),
 		named("helper", 9000))
 	bare := pod("b", "2026-11-22T15:00:00Z", true, "vllm running 0", "helper running 0")
+	statuses := bare["status"].(map[string]any)
+	statuses["containerStatuses"] = append(statuses["containerStatuses"].([]any), map[string]any{"state": map[string]any{"running": map[string]any{}}}) // without a name
 	byPods := func(p ...map[string]any) hops.Facts {
 		f := factsWith(p...)
 		f.Flow = hops.Resolve(&f.Snapshots[0], ref)
@@ -144,7 +146,7 @@ func TestContainerLogsOfOwnNames(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			a := newAPI()
 			a.logs = map[string]string{}
-			for _, key := range strings.Fields("p/istio-proxy p/helper p/vllm p/queue-proxy t/features t/features/previous t/vllm u/kserve-container u/helper b/vllm b/helper") {
+			for _, key := range strings.Fields("p/istio-proxy p/helper p/vllm p/queue-proxy t/features t/features/previous t/vllm u/kserve-container u/helper b/vllm b/helper b/") {
 				a.logs[key] = "x\n"
 			}
 			var got []string
