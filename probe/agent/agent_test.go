@@ -355,7 +355,12 @@ func TestOpening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		seen := map[string]int{}
-		b.a.c.Seen = func(r *state.Result, _ state.Status) { seen[string(r.State)]++ }
+		var mu sync.Mutex
+		b.a.c.Seen = func(r *state.Result, _ state.Status) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[string(r.State)]++
+		}
 		for i := range 9 {
 			svc := b.service(nil)
 			svc.Ref.Name = fmt.Sprintf("iris-%d", i)

@@ -33,7 +33,7 @@ type attempt struct {
 func (a *attempt) prepare(ctx context.Context) (problems []string) {
 	ref := a.res.Ref
 	a.o = probe.Options{Ref: ref, Doors: a.set.Doors(), Method: a.set.Method, Path: a.set.Path, Protocol: a.set.Protocol, Wake: a.set.Wake,
-		Spare: !a.set.Wake, RequestTimeout: a.set.Timeout, Unrecorded: !a.recorded(), FrontOnly: a.frontOnly}
+		Spare: !a.set.Wake, RequestTimeout: a.set.Timeout, Unrecorded: !a.recorded(), FrontOnly: a.frontOnly, Logs: true}
 	a.res.Recorded = !a.o.Unrecorded
 	if e, err := settings.Compile(a.set); err != nil {
 		problems = append(problems, err.Error())
