@@ -114,12 +114,14 @@ func TestContainerLogsOfOwnNames(t *testing.T) {
 	}
 	predictor := with(pod("p", "2026-11-22T15:00:00Z", true, "istio-proxy running 0", "helper running 0", "vllm running 0", "queue-proxy running 0"),
 		"predictor", map[string]any{"name": "helper"}, named("istio-proxy", 15090), named("vllm", 8080), named("queue-proxy", 8012))
-	transformer := with(pod("t", "2026-11-22T15:00:00Z", false, "features crashed 1", "vllm running 0"), "transformer", named("features", 8080), named("vllm", 0))
+	transformer := with(pod("t", "2026-11-22T15:00:00Z", false, "features crashed 1", "vllm running 0"), "transformer", named("features", 8080),
+		named("vllm", 0))
 	usual := with(pod("u", "2026-11-22T15:00:00Z", true, "kserve-container running 0", "helper running 0"), "predictor", named("kserve-container", 8080),
 		named("helper", 9000))
 	bare := pod("b", "2026-11-22T15:00:00Z", true, "vllm running 0", "helper running 0")
 	statuses := bare["status"].(map[string]any)
-	statuses["containerStatuses"] = append(statuses["containerStatuses"].([]any), map[string]any{"state": map[string]any{"running": map[string]any{}}}) // without a name
+	nameless := map[string]any{"state": map[string]any{"running": map[string]any{}}}
+	statuses["containerStatuses"] = append(statuses["containerStatuses"].([]any), nameless)
 	byPods := func(p ...map[string]any) hops.Facts {
 		f := factsWith(p...)
 		f.Flow = hops.Resolve(&f.Snapshots[0], ref)
@@ -146,7 +148,8 @@ func TestContainerLogsOfOwnNames(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			a := newAPI()
 			a.logs = map[string]string{}
-			for _, key := range strings.Fields("p/istio-proxy p/helper p/vllm p/queue-proxy t/features t/features/previous t/vllm u/kserve-container u/helper b/vllm b/helper b/") {
+			all := "p/istio-proxy p/helper p/vllm p/queue-proxy t/features t/features/previous t/vllm u/kserve-container u/helper b/vllm b/helper b/"
+			for _, key := range strings.Fields(all) {
 				a.logs[key] = "x\n"
 			}
 			var got []string
