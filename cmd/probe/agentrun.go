@@ -151,7 +151,7 @@ func (r *running) make(cluster *read.Cluster) error {
 func (r *running) ways() (ways func(*hops.Flow, dial.PodFinder) dial.Dialer, frontOnly bool, err error) {
 	var fixed dial.Dialer
 	if r.probe.address != "" {
-		if fixed, err = dial.NewAddress(r.probe.address, netDialer()); err != nil {
+		if fixed, err = dial.NewAddress(r.probe.address, brief()); err != nil {
 			return nil, false, &exit{exitUsage, err}
 		}
 	}
@@ -162,7 +162,7 @@ func (r *running) ways() (ways func(*hops.Flow, dial.PodFinder) dial.Dialer, fro
 		return nil, false, usage("--address is for an agent outside the cluster: one in a pod enters at the gateways' Services")
 	case inPod(r.s) && r.probe.kubeconfig == "":
 		return func(_ *hops.Flow, pods dial.PodFinder) dial.Dialer {
-			return &dial.Auto{InPod: dial.NewDirect(pods, netDialer())}
+			return &dial.Auto{InPod: dial.NewDirect(pods, brief())}
 		}, false, nil
 	case fixed == nil || r.defaults.Gateway != hops.Outside:
 		return nil, false, usage("an agent outside the cluster reaches the outside door only: give --address HOST:PORT and --gateway outside; " +
@@ -180,6 +180,13 @@ func (r *running) ways() (ways func(*hops.Flow, dial.PodFinder) dial.Dialer, fro
 		}
 		return auto
 	}, true, nil
+}
+
+// brief dials for connections that carry one request: keep-alive packets would never be sent, and setting them up costs four calls of the system.
+func brief() net.Dialer {
+	d := netDialer()
+	d.KeepAlive = -1
+	return d
 }
 
 // until runs the parts, and ends them: first no probe is begun any more, last the traces are sent.

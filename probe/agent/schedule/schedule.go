@@ -102,7 +102,7 @@ func (s *Scheduler) Run(ctx context.Context) {
 		case <-timer.C:
 		}
 		if due, ok := s.start(); ok {
-			timer.Reset(max(due-s.now(), 0))
+			timer.Reset(max(nextBeat(due)-s.now(), 0))
 		} else {
 			timer.Stop()
 		}
@@ -147,6 +147,13 @@ func (s *Scheduler) Alive() error {
 	}
 	return nil
 }
+
+// beat is the time between two looks at who is due. What falls due between them starts together: each time that an idle process wakes up costs more
+// than half a probe.
+const beat = 20 * time.Millisecond
+
+// nextBeat is the first beat that is not before a time.
+func nextBeat(at time.Duration) time.Duration { return (at + beat - 1) / beat * beat }
 
 func (s *Scheduler) now() time.Duration { return time.Since(s.began) }
 

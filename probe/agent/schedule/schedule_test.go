@@ -133,7 +133,7 @@ func TestSpread(t *testing.T) {
 		if most := slices.Max(seconds); most > 30 { // 10 would be even
 			t.Errorf("%d probes in one second", most)
 		}
-		if p.longest() > 0 {
+		if p.longest() >= beat {
 			t.Errorf("a probe was late by %s", p.longest())
 		}
 	})
@@ -141,7 +141,7 @@ func TestSpread(t *testing.T) {
 
 // TestInterval: neighbours are an interval apart, 5 % more or less, and no error adds up.
 func TestInterval(t *testing.T) {
-	for _, interval := range []time.Duration{time.Millisecond, time.Second, 10 * time.Second, time.Minute, time.Hour} {
+	for _, interval := range []time.Duration{time.Second, 10 * time.Second, time.Minute, time.Hour} {
 		t.Run(interval.String(), func(t *testing.T) {
 			bubble(t, 1, 0, func(s *Scheduler, p *probes) {
 				s.Set(ref(1), interval)
@@ -154,11 +154,11 @@ func TestInterval(t *testing.T) {
 				for i := 2; i < len(at); i++ { // the first is where the service begins
 					gap := at[i] - at[i-1]
 					apart[gap] = true
-					if gap < interval*95/100 || gap > interval*105/100 {
+					if gap < interval*95/100-beat || gap > interval*105/100+beat {
 						t.Fatalf("probes %s apart", gap)
 					}
 				}
-				if len(apart) < 100 {
+				if len(apart) < min(100, int(interval/20/beat)) { // a tenth of the interval is what the jitter reaches over
 					t.Errorf("only %d different gaps: no jitter", len(apart))
 				}
 			})
