@@ -450,3 +450,41 @@ func TestAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestYAMLIsBounded wants an end to what broken YAML and wide mappings cost, and the reason in the note.
+func TestYAMLIsBounded(t *testing.T) {
+	wide := func(n int) []string {
+		lines := []string{`"kind": Pod`}
+		for i := range n - 1 {
+			lines = append(lines, fmt.Sprintf("k%d: 1", i))
+		}
+		return lines
+	}
+	broken := []string{"kind: Pod", "metadata:", "  name: a", "spec: ["}
+	for name, tc := range map[string]struct {
+		lines   []string
+		retried int // before
+		want    int // keys
+		note    string
+	}{
+		"as many keys as may be": {wide(maxKeys), 0, maxKeys, ""},
+		"a key more":             {wide(maxKeys + 1), maxRetried, 0, "YAML that cannot be read: more than 1000 keys side by side"},
+		"a key more, cut":        {wide(maxKeys + 1), 0, maxKeys, "YAML that is cut or broken: read up to here (more than 1000 keys side by side)"},
+		"broken":                 {broken, 0, 2, "YAML that is cut or broken: read up to here (line 4: did not find expected node content)"},
+		"broken, enough tried":   {broken, maxRetried, 0, "YAML that cannot be read: line 4: did not find expected node content"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newParser(t.Context(), Input{})
+			p.source = &source{ctx: t.Context()}
+			p.retried = tc.retried
+			tree, _ := p.decodeYAML(tc.lines, 1)
+			note := ""
+			for _, n := range p.notes {
+				note += n.Why
+			}
+			if len(tree) != tc.want || note != tc.note {
+				t.Errorf("got %d keys, %q; want %d, %q", len(tree), note, tc.want, tc.note)
+			}
+		})
+	}
+}

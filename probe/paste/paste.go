@@ -73,6 +73,8 @@ const (
 	maxRests       = 5000     // pieces of JSON on one line
 	maxLogLine     = 16 << 10 // one line of a log as it is kept
 	maxDocument    = 4 << 20  // one object
+	maxKeys        = 1000     // of one mapping, in YAML that is not plain
+	maxRetried     = 8 << 20  // of all broken YAML that is decoded again in parts
 	maxObjectBytes = 16 << 20 // of all objects that are kept
 	maxRows        = 6000     // objects from tables
 	maxLogBytes    = 16 << 20 // of all log lines that are kept, with what is known about them

@@ -21,6 +21,7 @@ type parser struct {
 	objects     []found
 	byKey       map[key]int
 	objectBytes int
+	retried     int // bytes of broken YAML that were decoded again
 	taken       int // objects seen, kept or not
 	rows        int
 	dropped     map[string]int // objects left out, by kind

@@ -4,6 +4,7 @@ package paste
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -293,8 +294,7 @@ func (p *parser) keep(tree map[string]any, partial bool, no, size int) {
 	p.object(tree, partial, no)
 }
 
-// decodeYAML decodes one document: the quick way for what kubectl prints, then the library. When the library refuses, lines are dropped from
-// the end, or the line that it names, until the rest can be read; the number of tries is bounded.
+// decodeYAML decodes one document: the quick way for what kubectl prints, then the library. When the library refuses, what can be read of it is saved.
 func (p *parser) decodeYAML(lines []string, no int) (tree map[string]any, cut bool) {
 	if v, ok := p.quickYAML(lines); ok {
 		return v, false
@@ -304,14 +304,22 @@ func (p *parser) decodeYAML(lines []string, no int) (tree map[string]any, cut bo
 	if err == nil {
 		return v, false
 	}
-	if len(text) > 256<<10 {
-		p.note(p.name, no, "YAML that cannot be read: "+yamlReason(err))
-		return nil, true
-	}
-	for _, end := range []string{"'", `"`} { // cut inside a quoted text
-		if v, err2 := libraryYAML(strings.TrimSuffix(text, "\n") + end); err2 == nil && v != nil {
-			p.note(p.name, no+len(lines)-1, "YAML that is cut inside a text: read up to here")
+	if len(text) <= 256<<10 {
+		if v, last, how := p.saveYAML(lines, text, err); v != nil {
+			p.note(p.name, no+last, how)
 			return v, true
+		}
+	}
+	p.note(p.name, no, "YAML that cannot be read: "+yamlReason(err))
+	return nil, true
+}
+
+// saveYAML tries again with the end of a quoted text added, with lines dropped from the end, and with those from the line on that the library names.
+// last counts the lines behind the first that were read.
+func (p *parser) saveYAML(lines []string, text string, err error) (tree map[string]any, last int, how string) {
+	for _, end := range []string{"'", `"`} { // cut inside a quoted text
+		if v := p.tryYAML(strings.TrimSuffix(text, "\n") + end); v != nil {
+			return v, len(lines) - 1, "YAML that is cut inside a text: read up to here"
 		}
 	}
 	n := len(lines)
@@ -320,21 +328,30 @@ func (p *parser) decodeYAML(lines []string, no int) (tree map[string]any, cut bo
 		if n < 1 {
 			break
 		}
-		if v, err2 := libraryYAML(document(lines[:n])); err2 == nil && v != nil {
-			p.note(p.name, no+n, fmt.Sprintf("YAML that is cut or broken: read up to here (%s)", yamlReason(err)))
-			return v, true
+		if v := p.tryYAML(document(lines[:n])); v != nil {
+			return v, n, fmt.Sprintf("YAML that is cut or broken: read up to here (%s)", yamlReason(err))
 		}
 	}
 	if at := badLine(err); at > 1 && at <= len(lines) {
 		for back := at - 1; back > 0 && back > at-5; back-- {
-			if v, err2 := libraryYAML(document(lines[:back])); err2 == nil && v != nil {
-				p.note(p.name, no+back, fmt.Sprintf("YAML that is broken: read up to here (%s)", yamlReason(err)))
-				return v, true
+			if v := p.tryYAML(document(lines[:back])); v != nil {
+				return v, back, fmt.Sprintf("YAML that is broken: read up to here (%s)", yamlReason(err))
 			}
 		}
 	}
-	p.note(p.name, no, "YAML that cannot be read: "+yamlReason(err))
-	return nil, true
+	return nil, 0, ""
+}
+
+// tryYAML decodes a part of a document that the library refused; nil when it cannot, and when enough was tried.
+func (p *parser) tryYAML(text string) map[string]any {
+	if p.retried += len(text); p.retried > maxRetried || p.ctx.Err() != nil {
+		return nil
+	}
+	v, err := libraryYAML(text)
+	if err != nil {
+		return nil
+	}
+	return v
 }
 
 // document puts lines together for the library. The last one has its end too: behind "|" it is part of the text.
@@ -347,8 +364,15 @@ func libraryYAML(text string) (tree map[string]any, err error) {
 			tree, err = nil, fmt.Errorf("yaml: %v", r)
 		}
 	}()
+	var n yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &n); err != nil {
+		return nil, err
+	}
+	if crowded(&n) {
+		return nil, fmt.Errorf("yaml: more than %d keys side by side", maxKeys)
+	}
 	var v any
-	if err := yaml.Unmarshal([]byte(text), &v); err != nil {
+	if err := n.Decode(&v); err != nil {
 		return nil, err
 	}
 	m, ok := plainTree(v, 0).(map[string]any)
@@ -356,6 +380,11 @@ func libraryYAML(text string) (tree map[string]any, err error) {
 		return nil, fmt.Errorf("yaml: not an object")
 	}
 	return m, nil
+}
+
+// crowded says whether a mapping has more keys than the library is given: it compares each with each (go.yaml.in/yaml/v3, decode.go, uniqueKeys).
+func crowded(n *yaml.Node) bool {
+	return n.Kind == yaml.MappingNode && len(n.Content) > 2*maxKeys || slices.ContainsFunc(n.Content, crowded)
 }
 
 func yamlReason(err error) string {
