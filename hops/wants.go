@@ -81,6 +81,10 @@ func answeredSomewhere(f *Facts) bool {
 	return good
 }
 
+// Settled says whether what was read shows nothing under way and nothing odd: what is to come of a service that is not settled may show later, without
+// a word in its status.
+func Settled(f Facts) bool { return looksWell(newIndex(f, f.lastTime())) }
+
 // looksWell says whether the objects show nothing odd: ready, newest revision ready, every container of every pod ready, no restart of late.
 func looksWell(ix *index) bool {
 	for _, s := range []Source{InferenceServices, KnativeServices} {

@@ -115,14 +115,19 @@ func (c *canary) service(ctx context.Context, file, name string) {
 // until asks until there is nothing left to say.
 func (c *canary) until(ctx context.Context, most time.Duration, what string, says func() string) time.Duration {
 	c.Helper()
+	took, left := waitFor(ctx, most, says)
+	if left != "" {
+		c.Fatalf("%s after %s: %s", what, took.Round(time.Second), left)
+	}
+	return took
+}
+
+// waitFor asks until there is nothing left to say, or the time is over.
+func waitFor(ctx context.Context, most time.Duration, says func() string) (took time.Duration, left string) {
 	began := time.Now()
 	for {
-		left := says()
-		if left == "" {
-			return time.Since(began)
-		}
-		if time.Since(began) > most || !pause(ctx, 500*time.Millisecond) {
-			c.Fatalf("%s after %s: %s", what, time.Since(began).Round(time.Second), left)
+		if left = says(); left == "" || time.Since(began) > most || !pause(ctx, 500*time.Millisecond) {
+			return time.Since(began), left
 		}
 	}
 }
@@ -220,13 +225,18 @@ func (c *canary) told(ctx context.Context, service string, ids ...string) string
 // well waits until the agent says of a service that it is OK.
 func (c *canary) well(ctx context.Context, service string, within time.Duration) time.Duration {
 	c.Helper()
-	return c.until(ctx, within, service+" is not well", func() string {
+	return c.until(ctx, within, service+" is not well", c.isWell(ctx, service))
+}
+
+// isWell says what the agent has against a service.
+func (c *canary) isWell(ctx context.Context, service string) func() string {
+	return func() string {
 		up, why := c.series(ctx, "probe_success", service), c.reasonOf(ctx, service)
 		if up == "1" && why == "" { // a degraded one is up too
 			return ""
 		}
 		return "probe_success is " + up + ", " + why
-	})
+	}
 }
 
 // traced checks that the trace that an Event names is in Jaeger and that its root bears the id.

@@ -125,12 +125,15 @@ func (c *canary) soak(ctx context.Context, tr trouble) span {
 	if beside != "" {
 		c.apply(ctx, []byte(beside), "")
 	}
-	noticed := c.until(ctx, 110*time.Second, tr.name+": missed", func() string {
+	noticed, left := waitFor(ctx, 110*time.Second, func() string {
 		if now := c.reasonOf(ctx, tr.name); !slices.Contains(tr.ids, now) {
 			return "it says " + now
 		}
 		return ""
 	})
+	if left != "" {
+		c.Errorf("%s: missed: %s", tr.name, left)
+	}
 	id := c.reasonOf(ctx, tr.name)
 	if tr.old != "" {
 		c.apply(ctx, c.healthyEcho(tr.name, "", ""), tr.name)
@@ -138,7 +141,10 @@ func (c *canary) soak(ctx context.Context, tr trouble) span {
 	if beside != "" {
 		c.delete(ctx, "networking.istio.io/v1", "DestinationRule", "mutual")
 	}
-	back := c.well(ctx, tr.name, 3*time.Minute)
+	back, left := waitFor(ctx, 3*time.Minute, c.isWell(ctx, tr.name))
+	if left != "" {
+		c.Errorf("%s: it was mended, and is not well: %s", tr.name, left)
+	}
 	s.well = time.Now()
 	c.Logf("%s: %s after %s, well %s after it was mended", tr.name, id, noticed.Round(time.Second), back.Round(time.Second))
 	return s

@@ -28,6 +28,8 @@ type looker struct {
 	gone  bool
 	away  bool
 	zero  bool // the services may go to zero
+	// rolling says that a newer revision is not ready yet.
+	rolling bool
 }
 
 func (l *looker) First(_ context.Context, ref hops.Ref) (hops.Snapshot, error) {
@@ -52,6 +54,10 @@ func (l *looker) First(_ context.Context, ref hops.Ref) (hops.Snapshot, error) {
 	}
 	ready := []any{map[string]any{"type": "Ready", "status": "True"}}
 	owned := map[string]any{"serving.kserve.io/inferenceservice": ref.Name, "component": "predictor", "serving.knative.dev/service": ref.Name + "-predictor"}
+	newest := ref.Name + "-predictor-00001"
+	if l.rolling {
+		newest = ref.Name + "-predictor-00002"
+	}
 	revision, least := ref.Name+"-predictor-00001", "1"
 	if l.zero {
 		least = "0"
@@ -63,7 +69,7 @@ func (l *looker) First(_ context.Context, ref hops.Ref) (hops.Snapshot, error) {
 				"components": map[string]any{"predictor": map[string]any{"latestReadyRevision": revision, "latestCreatedRevision": revision,
 					"traffic": []any{map[string]any{"revisionName": revision, "percent": 100, "latestRevision": true}}}}}}),
 		at(hops.KnativeServices, "serving.knative.dev/v1", "Service", ref.Name+"-predictor", map[string]any{"metadata": map[string]any{"labels": owned},
-			"status": map[string]any{"conditions": ready, "latestReadyRevisionName": revision, "latestCreatedRevisionName": revision,
+			"status": map[string]any{"conditions": ready, "latestReadyRevisionName": revision, "latestCreatedRevisionName": newest,
 				"traffic": []any{map[string]any{"revisionName": revision, "percent": 100, "latestRevision": true}}}}),
 		at(hops.Revisions, "serving.knative.dev/v1", "Revision", revision, map[string]any{"metadata": map[string]any{"labels": owned,
 			"annotations": map[string]any{"autoscaling.knative.dev/min-scale": least}}, "status": map[string]any{"conditions": ready}}),
@@ -250,6 +256,31 @@ func TestFailureIsLookedInto(t *testing.T) {
 		b.g.set(200, "{}")
 		b.want("well again", b.probe(), hops.OK, "", true)
 		b.want("and well", b.probe(), hops.OK, "", false)
+	})
+}
+
+// A service that answers while a new revision does not get ready is looked at again and again, ever more seldom, until it is settled.
+func TestUnsettledIsLookedAtAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.l.rolling = true
+		b.probe()
+		var looks []time.Duration
+		began := time.Now()
+		for time.Since(began) < 10*time.Minute {
+			time.Sleep(5 * time.Second)
+			if res := b.probe(); res.Further {
+				looks = append(looks, time.Since(began).Round(time.Second))
+			}
+		}
+		if n := len(looks); n < 8 || n > 14 || looks[0] != 10*time.Second || looks[n-1]-looks[n-2] < time.Minute {
+			t.Errorf("%d looks: %v", len(looks), looks)
+		}
+		b.l.rolling = false
+		time.Sleep(latestAgain)
+		b.want("the last look", b.probe(), hops.OK, "", true)
+		time.Sleep(latestAgain)
+		b.want("settled", b.probe(), hops.OK, "", false)
 	})
 }
 

@@ -95,11 +95,12 @@ func (a *attempt) run(ctx context.Context) {
 	}
 	run, passed := probe.Light(ctx, probe.Deps{Connect: func(*hops.Flow) probe.Sender { return a.light }, Now: a.now, ID: a.id}, flow, a.o, a.met())
 	a.res.Run, a.res.Asleep = &run, run.Verdict.Asleep
-	if passed && a.t.last.state == hops.OK {
+	again := a.t.unsettled(a.now())
+	if passed && a.t.last.state == hops.OK && !again {
 		a.res.State = hops.OK
 		return
 	}
-	if !a.due(&run) {
+	if !again && !a.due(&run) {
 		a.take(a.t.last)
 		run.Verdict.State, run.Verdict.Summary = a.res.State, a.res.Summary
 		return

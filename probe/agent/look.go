@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 	"unique"
 
 	"probe/hops"
@@ -37,6 +38,11 @@ func (a *attempt) look(ctx context.Context) {
 	a.res.Run, a.res.Further = &run, true
 	a.res.Asleep = run.Verdict.Asleep
 	a.t.answers, a.t.looked = answers(&run), a.now()
+	if hops.Settled(run.Facts()) {
+		a.t.moving = time.Time{}
+	} else if a.t.moving.IsZero() {
+		a.t.moving = a.t.looked
+	}
 	a.t.last = verdictOf(&run)
 	a.take(a.t.last)
 	a.t.flow = slim(&run.Flow)

@@ -19,6 +19,9 @@ const (
 	// a probe.
 	eager     = 5
 	lookAgain = 5 * time.Minute
+	// A service that answers while something of it is under way, as a new revision that does not get ready, is looked at again: half the time that it
+	// has gone on for later, within these bounds.
+	soonestAgain, latestAgain = 10 * time.Second, 2 * time.Minute
 	// youth is how long a service that has never answered may take to start: Knative's default progress deadline.
 	youth = 10 * time.Minute
 	// lookWait bounds the wait for a turn to look.
@@ -60,9 +63,10 @@ type target struct {
 	flow    *hops.Flow // nil until it was resolved
 	last    verdict    // of the last full look
 	looked  time.Time
-	inARow  int    // probes that did not pass, one after the other
-	answers uint64 // digest of what the front doors said at the last look
-	healthy uint64 // healthy runs so far
+	moving  time.Time // since when something was under way at each look; zero when nothing was at the last
+	inARow  int       // probes that did not pass, one after the other
+	answers uint64    // digest of what the front doors said at the last look
+	healthy uint64    // healthy runs so far
 	tracker state.Tracker
 }
 
@@ -106,6 +110,11 @@ func (t *target) known() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return !t.stale && t.flow != nil
+}
+
+// unsettled says whether something was under way at the last look and it is time to look again.
+func (t *target) unsettled(now time.Time) bool {
+	return !t.moving.IsZero() && now.Sub(t.looked) >= min(max(t.looked.Sub(t.moving)/2, soonestAgain), latestAgain)
 }
 
 // remember keeps what the next probe wants to know of this one.
