@@ -407,8 +407,10 @@ func TestGivenBack(t *testing.T) {
 	}{
 		"a row whose first word is no name": {"iris-predictor-0001-   ent-7b-pqrst   0/1   Error   3   5m\n", "", 1},
 		"rows, then one that is none":       {"a   0/1   Error   3   5m\nb-   c   0/1   Error   3   5m\n", "", 1},
-		"many pieces on one line":           {strings.Repeat("[] ", 2*maxRests), "x:1: more than 5000 pieces of JSON on one line: its end was left out", 0},
-		"brackets alone":                    {strings.Repeat("[]", maxLine/2), "x:1: more than 5000 pieces of JSON on one line: its end was left out", 0},
+		"a wrapped row without an end": {"NAME   READY   STATUS   RESTARTS   AGE\nNOMINATED NODE   READINESS GATES\na   0/1   Error   3   5m\n" +
+			strings.Repeat("A B C D\n", maxWrapped), "", 1},
+		"many pieces on one line": {strings.Repeat("[] ", 2*maxRests), "x:1: more than 5000 pieces of JSON on one line: its end was left out", 0},
+		"brackets alone":          {strings.Repeat("[]", maxLine/2), "x:1: more than 5000 pieces of JSON on one line: its end was left out", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := Read(t.Context(), Input{Files: []File{{Name: "x", Reader: strings.NewReader(tc.text)}}})
@@ -486,5 +488,25 @@ func TestYAMLIsBounded(t *testing.T) {
 				t.Errorf("got %d keys, %q; want %d, %q", len(tree), note, tc.want, tc.note)
 			}
 		})
+	}
+}
+
+// TestMatch gives the words of a row to the columns; those between and behind are more of the text before them.
+func TestMatch(t *testing.T) {
+	var tb table
+	for _, name := range []string{"NAME", "READY", "REASON", "AGE"} {
+		tb.cols = append(tb.cols, column{name: name})
+	}
+	for row, want := range map[string]string{
+		"a True 5m":                          "a|True||5m",
+		"a False Broken 5m":                  "a|False|Broken|5m",
+		"a False Broken it is 5m":            "a|False|Broken it is|5m",
+		"a False Broken 5m x y":              "a|False|Broken|5m x y",
+		"a" + strings.Repeat(" True", 1<<18): "a|True" + strings.Repeat(" True", 1<<18-1) + "||",
+	} {
+		cells, ok := tb.match(strings.Fields(row))
+		if got := strings.Join(cells, "|"); !ok || got != want {
+			t.Errorf("%.40q: got %.80q, want %.80q", row, got, want)
+		}
 	}
 }

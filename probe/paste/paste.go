@@ -76,6 +76,7 @@ const (
 	maxKeys        = 1000     // of one mapping, in YAML that is not plain
 	maxRetried     = 8 << 20  // of all broken YAML that is decoded again in parts
 	maxObjectBytes = 16 << 20 // of all objects that are kept
+	maxWrapped     = 4000     // what a terminal put on further lines of one row
 	maxRows        = 6000     // objects from tables
 	maxLogBytes    = 16 << 20 // of all log lines that are kept, with what is known about them
 	maxEvents      = 10000

@@ -282,8 +282,12 @@ func (p *parser) wrappedTable(tb table, head string, base int) {
 			break
 		}
 		text := dedent(l.text, base)
-		if !firstCell(tb.cols[0].name, text) && len(pairs) > 0 {
-			pairs[len(pairs)-1].b += text
+		if n := len(pairs) - 1; n >= 0 && !firstCell(tb.cols[0].name, text) {
+			if len(pairs[n].b)+len(text) > maxWrapped {
+				p.unread(l)
+				break
+			}
+			pairs[n].b += text
 			continue
 		}
 		width = max(width, len(text))
@@ -364,6 +368,7 @@ func (tb *table) aligned(s string) ([]string, bool) {
 func (tb *table) match(words []string) ([]string, bool) {
 	cells := make([]string, len(tb.cols))
 	at := 0
+	var rest []string // words behind the last cell, which are more of its text: put together once, as there may be very many
 	skip := tb.onlyLatest(words)
 	for i := 0; i < len(words); i++ {
 		w := words[i]
@@ -377,12 +382,19 @@ func (tb *table) match(words []string) ([]string, bool) {
 		}
 		switch {
 		case to < len(tb.cols):
+			if len(rest) > 0 {
+				cells[at-1] += " " + strings.Join(rest, " ")
+				rest = rest[:0]
+			}
 			cells[to], at = w, to+1
 		case at > 0:
-			cells[at-1] += " " + w // more words of the last text
+			rest = append(rest, w)
 		default:
 			return nil, false
 		}
+	}
+	if len(rest) > 0 {
+		cells[at-1] += " " + strings.Join(rest, " ")
 	}
 	return cells, cells[0] != "" && len(words) > 1
 }
