@@ -160,13 +160,14 @@ func specRules() []Rule {
 		{
 			ID: "invalid-predictor-spec", Hop: Pod,
 			Title:    "the predictor's spec and its serving runtime do not make a pod",
-			Means:    "The runtime has no container named kserve-container, a placeholder in its template cannot be filled in, or the worker and GPU numbers contradict each other. KServe creates nothing.",
-			Fix:      "read the message; name the runtime's container kserve-container, correct the placeholder ({{.Name}}, {{.Labels.x}}, {{.Annotations.x}}), or the workerSpec of inferenceservice {isvc} (-n {ns})",
-			Looks:    Looks{Status: "isvc modelStatus InvalidSpec, lastFailureInfo.reason InvalidPredictorSpec; event InternalError", Client: "404"},
+			Means:    "The runtime has no container named kserve-container, a placeholder in its template cannot be filled in, the worker and GPU numbers contradict each other, or Knative's webhook refuses the pod that would come of it. Nothing is created; a revision from before serves on.",
+			Fix:      "read the message; name the runtime's container kserve-container, correct the placeholder ({{.Name}}, {{.Labels.x}}, {{.Annotations.x}}), or the field that the message names (`kubectl edit inferenceservice {isvc} -n {ns}`): a request above its limit, where KServe sets a limit of its own (resource in ConfigMap inferenceservice-config), wants a limit beside it",
+			Looks:    Looks{Status: "isvc modelStatus InvalidSpec, lastFailureInfo.reason InvalidPredictorSpec; PredictorReady=False ReconcileFailed '... validation.webhook.serving.knative.dev denied the request: ... dry run failed'; event InternalError", Client: "404; after a change the old answers"},
 			Needs:    saidSources(),
 			Explains: startSymptoms("kserve-controller-slow"),
 			Match: settled(AnyOf(invalidSpec("InvalidPredictorSpec|InvalidWorkerSpecNotSet|InvalidGPUAllocation"), told(fault{Reason: "InvalidPredictorSpec|InvalidWorkerSpecNotSet|InvalidGPUAllocation", Past: specAccepted,
-				Events: "InternalError|ReconcileFailed", Says: Re(`no container configuration found in selected serving runtime|failed to replace placeholders in serving runtime|[Ee]xactly one of \[.*\] must be specified in PredictorSpec`).Match}))),
+				Events: "InternalError|ReconcileFailed", Says: Re(`no container configuration found in selected serving runtime|failed to replace placeholders in serving runtime|[Ee]xactly one of \[.*\] must be specified in PredictorSpec`).Match}),
+				told(fault{Past: ready, Events: "InternalError|ReconcileFailed", Says: Re(`validation\.webhook\.serving\.knative\.dev"? denied the request.*(dry run failed with Pod \S+ is invalid|validation failed: (invalid value|missing field|expected ))`).Match}))),
 		},
 	}
 }

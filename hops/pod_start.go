@@ -208,6 +208,9 @@ func specAccepted(v *View) bool {
 	return s != "" && s != "InvalidSpec"
 }
 
+// ready says whether the service is: what was refused was then taken back.
+func ready(v *View) bool { return v.Service().Ready() }
+
 var deniedField = regexp.MustCompile(`must not set the field\(s\): ([^,\s]+)`)
 
 // featureFix names the key of config-features that admits the field (knative.dev/serving/pkg/apis/config/features.go).

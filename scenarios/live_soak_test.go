@@ -38,7 +38,8 @@ func troubles() []trouble {
 		{name: "mutual", ids: []string{"mtls-mismatch"}, beside: "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: mutual}\n" +
 			"spec: {host: ${SERVICE}-predictor-00001.${NAMESPACE}.svc.cluster.local, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}\n"},
 		edit("image", "${IMAGE_ECHO}", "registry.invalid/no-such-image:1", "image-digest-resolution-failed"),
-		edit("big", "cpu: 10m", `cpu: "64"`, "unschedulable-resources"),
+		edit("big", "requests: {cpu: 10m, memory: 32Mi}, limits: {", `requests: {cpu: "64", memory: 32Mi}, limits: {cpu: "64", `, "unschedulable-resources"),
+		edit("refused", "cpu: 10m", `cpu: "64"`, "invalid-predictor-spec"), // above the limit that KServe sets
 		edit("stopped", "deploymentMode: Knative,", `deploymentMode: Knative, serving.kserve.io/stop: "true",`, "service-stopped"),
 		edit("secret", resources, env("{name: KEY, valueFrom: {secretKeyRef: {name: nothing, key: k}}}"), "create-container-config-error"),
 		edit("account", account, account+"\n    serviceAccountName: nobody", "service-account-missing"),
