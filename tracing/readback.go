@@ -20,7 +20,7 @@ type ReadBack struct {
 
 // DefaultWait is enough for programs that send their spans every few seconds: Envoy's OpenTelemetry tracer does so after 5 s at the latest
 // (tracing.opentelemetry.flush_interval_ms), OpenTelemetry's batch processor too (OTEL_BSP_SCHEDULE_DELAY).
-const DefaultWait = 5 * time.Second
+const DefaultWait = 8 * time.Second
 
 // Spans waits until every predicted span is there. Remarks are about tracing: what did not come, or why nothing could be read. A run that sent
 // nothing that could leave a span is not asked for.
