@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,11 @@ func TestLiveScenarios(t *testing.T) {
 		Say: func(line string) { t.Log(line) }}
 	if err := yaml.Unmarshal(raw, &r.Values); err != nil {
 		t.Fatal(err)
+	}
+	if looks := os.Getenv("PROBE_LOOKS"); looks != "" {
+		if r.Looks, err = strconv.Atoi(looks); err != nil {
+			t.Fatalf("PROBE_LOOKS=%s: give how often a healthy scenario is to be looked at", looks)
+		}
 	}
 	sum, err := r.Run(liveContext(t, 75*time.Minute), chosen(t))
 	if err != nil {

@@ -78,6 +78,7 @@ const (
 	readyWithin    = 4 * time.Minute // of a base service
 	cleanUpWithin  = 3 * time.Minute
 	startingWithin = 30 * time.Second // of a first look, which has only to find the service resolved
+	oneLook        = 15 * time.Second // more for each look at a healthy service beyond the usual ones
 )
 
 // attempt is one run of one scenario.
@@ -143,11 +144,12 @@ func (a *attempt) run(ctx context.Context) error {
 			return err
 		}
 	}
-	times := 1
+	times, within := 1, a.s.Settle.Duration
 	if a.s.Healthy() {
-		times = 3 // it must not contradict itself
+		times = max(3, a.Looks) // it must not contradict itself
+		within += time.Duration(times-3) * oneLook
 	}
-	if err := a.look(ctx, LookMain, a.s.Expect, a.s.Settle.Duration, times); err != nil {
+	if err := a.look(ctx, LookMain, a.s.Expect, within, times); err != nil {
 		return err
 	}
 	a.res.Detected = a.res.Looks[len(a.res.Looks)-1].Run.Ended.Sub(broke)

@@ -27,6 +27,8 @@ type Runner struct {
 	AllowShared bool
 	// Parallel is how many run side by side; 2 when it is not set.
 	Parallel int
+	// Looks is how often a healthy scenario is looked at; 3 when it is not set.
+	Looks int
 	// Say takes progress lines, from several scenarios at once; nil is quiet.
 	Say func(string)
 	// Done takes each result when it is there, one at a time; it may be nil.
