@@ -217,13 +217,18 @@ func (a *Agent) probeNow(ctx context.Context, ref hops.Ref, t *target, due time.
 	}
 	status, change := t.tracker.Add(&res, res.N, res.M)
 	a.tell(&res, status, change)
+	if !a.still(ref, t) {
+		a.gone(ref) // what was told just now of a service that is no longer ours must not stay
+	}
 }
 
-// still says whether a service is the one that was probed: it may have been deleted, or made anew, meanwhile.
+// still says whether a service is the one that was probed, and ours to probe: it may have been deleted, made anew, or given to another replica
+// meanwhile.
 func (a *Agent) still(ref hops.Ref, t *target) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.targets[ref] == t
+	t.mu.Lock()
+	enabled := t.settings.Enabled
+	t.mu.Unlock()
+	return enabled && a.target(ref) == t && (a.c.Owns == nil || a.c.Owns(ref))
 }
 
 // tell hands a result to everybody.

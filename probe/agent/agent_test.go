@@ -415,6 +415,29 @@ func TestOpening(t *testing.T) {
 	})
 }
 
+// What is given to another replica while it is probed leaves nothing behind here.
+func TestGivenAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.probe()
+		ours, gone, seen := true, 0, 0
+		b.a.c.Owns = func(hops.Ref) bool { return ours }
+		b.a.c.Gone = func(hops.Ref) { gone++ }
+		b.a.c.Seen = func(*state.Result, state.Status) {
+			seen++
+			ours = false
+		}
+		b.a.once(t.Context(), b.ref, time.Now())
+		if seen != 1 || gone != 1 {
+			t.Errorf("given away while it was told: seen %d, gone %d", seen, gone)
+		}
+		b.a.once(t.Context(), b.ref, time.Now())
+		if seen != 1 {
+			t.Error("told of a service that is another's")
+		}
+	})
+}
+
 // A failure that nobody has time to look into is one without a cause; where nothing was sent there is no result.
 func TestNoTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
