@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,10 +66,9 @@ func known(toZero bool, weights ...int) *hops.Flow {
 }
 
 func single(s Sender) Deps {
-	n := byte(0)
+	var n atomic.Uint32 // a front door is asked again while inner hops are
 	return Deps{Connect: func(*hops.Flow) Sender { return s }, Now: time.Now, ID: func(b []byte) {
-		n++
-		b[0] = n
+		b[0] = byte(n.Add(1))
 	}}
 }
 

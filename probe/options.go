@@ -96,7 +96,7 @@ type Deps struct {
 	Connect func(*hops.Flow) Sender
 	Rules   []hops.Rule
 	Now     func() time.Time
-	// ID fills a slice with random bytes, never all zero.
+	// ID fills a slice with random bytes, never all zero. It may be called from several goroutines.
 	ID func([]byte)
 	// Progress takes one line about what is being waited for; nil is quiet.
 	Progress func(string)
