@@ -161,8 +161,9 @@ func (r *running) ways() (ways func(*hops.Flow, dial.PodFinder) dial.Dialer, fro
 	case inPod(r.s) && r.probe.kubeconfig == "" && fixed != nil:
 		return nil, false, usage("--address is for an agent outside the cluster: one in a pod enters at the gateways' Services")
 	case inPod(r.s) && r.probe.kubeconfig == "":
+		domain := clusterDomain()
 		return func(_ *hops.Flow, pods dial.PodFinder) dial.Dialer {
-			return &dial.Auto{InPod: dial.NewDirect(pods, brief())}
+			return &dial.Auto{InPod: dial.NewDirect(pods, brief()).In(domain)}
 		}, false, nil
 	case fixed == nil || r.defaults.Gateway != hops.Outside:
 		return nil, false, usage("an agent outside the cluster reaches the outside door only: give --address HOST:PORT and --gateway outside; " +

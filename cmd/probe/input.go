@@ -71,6 +71,15 @@ func (o *oneShot) tls() (dial.Option, error) {
 	return dial.WithTLS(pool, o.insecure), nil
 }
 
+// clusterDomain is the domain of the Services of the cluster in which this process is a pod.
+func clusterDomain() string {
+	raw, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil {
+		return "" // the names are then looked up as the resolver can
+	}
+	return dial.ClusterDomain(string(raw))
+}
+
 func netDialer() net.Dialer { return net.Dialer{Timeout: 5 * time.Second} }
 
 // progress shows one changing line on a terminal, and nothing in a pipe.

@@ -356,7 +356,7 @@ func (o *oneShot) ways(f *hops.Flow, forward func() (dial.Dialer, error), cluste
 	}
 	switch via := o.via; {
 	case via == "pod" || via == "auto" && inPod(s) && o.kubeconfig == "":
-		auto.InPod = dial.NewDirect(cluster, netDialer())
+		auto.InPod = dial.NewDirect(cluster, netDialer()).In(clusterDomain())
 	case via == "auto" || via == "port-forward":
 		through, err := forward()
 		if err != nil {

@@ -8,18 +8,44 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"probe/hops"
 )
 
 // Direct dials from inside the cluster's network: Services by their name, pods by their IP.
 type Direct struct {
-	pods PodFinder
-	net  net.Dialer
+	pods   PodFinder
+	net    net.Dialer
+	domain string
 }
 
 // NewDirect makes a Direct. The net.Dialer may carry a resolver and limits of its own; its zero value will do.
 func NewDirect(pods PodFinder, d net.Dialer) *Direct { return &Direct{pods: pods, net: d} }
+
+// In says in which domain the cluster's Services are, as "cluster.local": their names are then looked up whole, with one question instead of one for
+// each entry of a pod's search list.
+func (d *Direct) In(domain string) *Direct {
+	d.domain = strings.Trim(domain, ".")
+	return d
+}
+
+// ClusterDomain reads the cluster's domain from a pod's resolv.conf, where the kubelet writes "search NAMESPACE.svc.DOMAIN svc.DOMAIN DOMAIN"
+// (kubernetes/pkg/kubelet/network/dns, generateSearchesForDNSClusterFirst); "" when it is none of the kubelet's.
+func ClusterDomain(resolvConf string) string {
+	for line := range strings.Lines(resolvConf) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || fields[0] != "search" {
+			continue
+		}
+		for _, f := range fields[1:] {
+			if domain, found := strings.CutPrefix(strings.TrimSuffix(f, "."), "svc."); found {
+				return domain
+			}
+		}
+	}
+	return ""
+}
 
 // Dial implements Dialer.
 func (d *Direct) Dial(ctx context.Context, t hops.Target) (net.Conn, hops.Vantage, error) {
@@ -27,6 +53,9 @@ func (d *Direct) Dial(ctx context.Context, t hops.Target) (net.Conn, hops.Vantag
 	switch t.Kind {
 	case "service":
 		host = t.Name + "." + t.Namespace + ".svc" // the search list of every pod's resolv.conf ends it
+		if d.domain != "" {
+			host += "." + d.domain + "."
+		}
 	case "pod":
 		pod, err := onePod(ctx, d.pods, t)
 		if err == nil && pod.IP == "" {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"probe/hops"
@@ -101,6 +102,36 @@ func TestDirect(t *testing.T) {
 				t.Errorf("phases %+v", o.Phases)
 			}
 		})
+	}
+}
+
+// In a domain that is known, a Service's name is looked up whole: one question for each kind of address.
+func TestDirectInDomain(t *testing.T) {
+	_, port, _ := splitPort(listen(t, says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")))
+	var asked atomic.Int32
+	ask := fakeDNS(t, []string{"gw.istio-system.svc.cluster.local"})
+	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		asked.Add(1)
+		return ask(ctx, network, address)
+	}}
+	s := NewSender(NewDirect(pods{}, net.Dialer{Resolver: resolver}).In("cluster.local."))
+	target := hops.Target{Kind: "service", Namespace: "istio-system", Name: "gw", Port: port}
+	if o := s.Send(t.Context(), Request{Entry: hops.Entry{Target: target, Host: "x"}}); o.Outcome != hops.Answered || asked.Load() > 2 {
+		t.Errorf("%s %s after %d questions", o.Outcome, o.Err, asked.Load())
+	}
+}
+
+func TestClusterDomain(t *testing.T) {
+	for text, want := range map[string]string{
+		"search demo.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n": "cluster.local",
+		"nameserver 10.96.0.10\nsearch a.svc.k8s.example.com svc.k8s.example.com. example.com":                    "k8s.example.com",
+		"search example.com svc\n": "",
+		"nameserver 127.0.0.53\n":  "",
+		"":                         "",
+	} {
+		if got := ClusterDomain(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
 	}
 }
 
