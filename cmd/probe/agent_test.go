@@ -206,6 +206,26 @@ func explained(t *testing.T, archive string, ref hops.Ref) {
 	}
 }
 
+// A bad annotation is told on its service, once, and both services go on being probed.
+func TestAgentSettings(t *testing.T) {
+	a := startAgent(t, 2)
+	bad, good := a.fleet.Refs()[0], a.fleet.Refs()[1]
+	a.says("probe_success", bad, "1")
+	o, _ := a.fleet.API.Object(hops.ObjectRef{Source: hops.InferenceServices, Namespace: bad.Namespace, Name: bad.Name})
+	o.Tree["metadata"].(map[string]any)["annotations"] = map[string]any{"serving.kserve.io/deploymentMode": "Knative", "probe/interval": "1s", "probe/expct": "x"}
+	if err := a.fleet.API.Set(o.Tree); err != nil {
+		t.Fatal(err)
+	}
+	a.says("probe_settings_problems", bad, "1")
+	a.until("no Event of the settings", func() bool { return slices.Contains(a.eventsOn(bad), "ProbeSettings") })
+	sent, _ := a.fleet.Requests(bad)
+	a.until("it is no longer probed", func() bool { now, _ := a.fleet.Requests(bad); return now > sent+3 })
+	a.says("probe_success", bad, "1")
+	if n := len(a.eventsOn(bad)); n != 1 || len(a.eventsOn(good)) > 0 {
+		t.Errorf("told %q and %q", a.eventsOn(bad), a.eventsOn(good))
+	}
+}
+
 // What goes wrong around the agent stops no probe: the API server refuses or forgets, the collector is away, a service goes in the middle.
 func TestAgentLife(t *testing.T) {
 	a := startAgent(t, 3, "--record", "1", "--otlp-endpoint", "http://127.0.0.1:1", "--otlp-protocol", "http/protobuf")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -52,6 +53,9 @@ type running struct {
 	kept     *dial.Sender   // of --reuse; nil without
 	store    *settings.Store
 	server   *tell.Server
+
+	mu       sync.Mutex
+	problems map[hops.Ref]string // with the annotations of services, as they were told last
 	listener net.Listener
 }
 
@@ -61,7 +65,7 @@ func (f *agentFlags) run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	r := &running{agentFlags: f, s: s, defaults: defaults, log: &logger{to: s.err}}
+	r := &running{agentFlags: f, s: s, defaults: defaults, problems: map[hops.Ref]string{}, log: &logger{to: s.err}}
 	if err := r.open(); err != nil {
 		return err
 	}
@@ -292,8 +296,26 @@ func (r *running) ready() error {
 // seen takes each result.
 func (r *running) seen(res *state.Result, status state.Status) {
 	r.metrics.Observe(res, status)
+	r.settled(res)
 	if err := r.failures.Add(res, status); err != nil {
 		r.log.seldom(err.Error())
+	}
+}
+
+// settled tells what is wrong with a service's annotations, once until it is something else.
+func (r *running) settled(res *state.Result) {
+	now := strings.Join(res.Problems, "; ")
+	r.mu.Lock()
+	was := r.problems[res.Ref]
+	if now == "" {
+		delete(r.problems, res.Ref)
+	} else {
+		r.problems[res.Ref] = now
+	}
+	r.mu.Unlock()
+	if now != "" && now != was {
+		r.events.Settings(res)
+		r.log.line(res.Ref.String() + ": " + now)
 	}
 }
 
@@ -301,6 +323,9 @@ func (r *running) seen(res *state.Result, status state.Status) {
 func (r *running) gone(ref hops.Ref) {
 	r.metrics.Remove(ref)
 	r.failures.Forget(ref)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.problems, ref)
 }
 
 // changed takes each change of a status: an Event on the service, and a line in the log.

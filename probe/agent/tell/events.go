@@ -88,11 +88,15 @@ func NewEvents(client typedcorev1.EventsGetter, o EventOptions) *Events {
 
 // Tell queues a change, and never waits. A change of the same service that still waits is overtaken: the latest state counts. When the queue is
 // full, the oldest goes.
-func (e *Events) Tell(c *state.Change) {
-	n := newNote(c, e.now())
+func (e *Events) Tell(c *state.Change) { e.add(newNote(c, e.now())) }
+
+// Settings queues what is wrong with a service's annotations, as Tell does.
+func (e *Events) Settings(r *state.Result) { e.add(settingsNote(r, e.now())) }
+
+func (e *Events) add(n *note) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if i := e.indexOf(n.uid, n.ref); i >= 0 {
+	if i := e.indexOf(n); i >= 0 {
 		e.counts.Merged++
 		e.queue = slices.Delete(e.queue, i, i+1)
 	}
@@ -107,8 +111,10 @@ func (e *Events) Tell(c *state.Change) {
 	}
 }
 
-func (e *Events) indexOf(uid types.UID, ref hops.Ref) int {
-	return slices.IndexFunc(e.queue, func(n *note) bool { return n.uid == uid && n.ref == ref })
+// indexOf finds the note that waits of the same service: of its state, or of its settings.
+func (e *Events) indexOf(like *note) int {
+	settings := func(n *note) bool { return n.series.reason == settingsReason }
+	return slices.IndexFunc(e.queue, func(n *note) bool { return n.uid == like.uid && n.ref == like.ref && settings(n) == settings(like) })
 }
 
 // Counts says what became of changes so far.
@@ -201,7 +207,7 @@ func (e *Events) again(n *note, after time.Duration) {
 		e.counts.Dropped++
 		return
 	}
-	if e.indexOf(n.uid, n.ref) >= 0 {
+	if e.indexOf(n) >= 0 {
 		e.counts.Merged++
 		return
 	}

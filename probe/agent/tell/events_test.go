@@ -358,3 +358,27 @@ func TestEventsLastWords(t *testing.T) {
 		}
 	})
 }
+
+// Bad annotations have an Event of their own, which a turn of the state does not overtake, and without what might be a secret.
+func TestEventOfSettings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := change("iris", hops.OK, hops.Failed, "oom-killed")
+		c.By.Problems = []string{`annotation probe/interval "soon": give a time from 1s to 24h`, "annotation probe/expct is unknown; did you mean probe/expect?"}
+		got, counts := writtenEvents(t, fake.NewClientset(), nil, func(e *Events) {
+			e.Settings(c.By)
+			time.Sleep(time.Second) // an Event's name is of its time
+			e.Tell(c)
+		})
+		want := "iris ProbeSettings annotations that cannot be used, the defaults hold in their place: " + strings.Join(c.By.Problems, "; ")
+		e := NewEvents(fake.NewClientset().CoreV1(), EventOptions{})
+		e.Settings(c.By)
+		e.Tell(c)
+		e.Settings(c.By)
+		if len(e.queue) != 2 {
+			t.Errorf("%d wait: one of the state and one of the settings should", len(e.queue))
+		}
+		if ev, found := got[want]; !found || ev.Type != corev1.EventTypeWarning || ev.InvolvedObject.UID != "uid-iris" || len(got) != 2 || counts.Merged != 0 {
+			t.Errorf("%+v, want %q beside that of the state; %+v", got, want, counts)
+		}
+	})
+}

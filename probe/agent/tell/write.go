@@ -56,6 +56,15 @@ func newNote(c *state.Change, now time.Time) *note {
 	return n
 }
 
+// settingsReason is the reason of the Event about annotations that cannot be used.
+const settingsReason = "ProbeSettings"
+
+func settingsNote(r *state.Result, now time.Time) *note {
+	text := "annotations that cannot be used, the defaults hold in their place: " + clean(strings.Join(r.Problems, "; "))
+	return &note{ref: r.Ref, uid: r.UID, apiVersion: versionOf(r.Run), typ: corev1.EventTypeWarning, at: now, message: cut(text, maxMessage),
+		series: series{uid: r.UID, ref: r.Ref, reason: settingsReason, rule: state.BadSettings}}
+}
+
 // eventReason is a state in the form of an Event's reason.
 func eventReason(s hops.State) string { return "Probe" + string(s) }
 
