@@ -47,7 +47,7 @@ func troubles() []trouble {
 		edit("unready", resources, "      readinessProbe: {httpGet: {path: /nothing}}\n"+resources, "readiness-probe-failing"),
 		edit("claim", resources, env("{name: STORAGE_URI, value: \"pvc://nothing/model\"}"), "pvc-not-bound"),
 		edit("killed", resources, "      livenessProbe: {httpGet: {path: /nothing}, periodSeconds: 2, failureThreshold: 2}\n"+resources, "liveness-killed"),
-		edit("wrong", resources, env(`{name: STATUS, value: "500"}`), "no-cause-found", "unexpected-response"),
+		edit("wrong", resources, env(`{name: STATUS, value: "500"}`), "no-cause-found", "unexpected-response", "canary-bad-revision"),
 	}
 }
 
