@@ -457,6 +457,47 @@ func TestNoTurn(t *testing.T) {
 	})
 }
 
+// A service that gives good answers is not called failed because nobody could look at it: what was known of it stands, less a failure that is over.
+func TestAnswersWithoutALook(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		before func(b *bench)
+		want   hops.State
+	}{
+		{"something is under way", func(b *bench) {
+			b.l.rolling = true
+			b.probe()
+			time.Sleep(latestAgain)
+		}, hops.OK},
+		{"it failed", func(b *bench) {
+			b.probe()
+			b.g.set(500, "Internal Server Error")
+			b.probe()
+			b.g.set(200, "{}")
+		}, hops.OK},
+		{"it was degraded", func(b *bench) {
+			b.probe()
+			b.a.targets[b.ref].last = verdict{state: hops.Degraded, hop: hops.Pod, reason: "quota-exceeded", certain: true}
+		}, hops.Degraded},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for _, why := range []string{"no turn", "no API server"} {
+					b := newBench(t, nil)
+					c.before(b)
+					if why == "no turn" {
+						<-b.a.prober.lookers
+					}
+					b.l.away = true
+					if res := b.probe(); res.State != c.want || res.Further || (res.Reason == "") != (c.want == hops.OK) {
+						t.Errorf("%s: %s %q: %s", why, res.State, res.Reason, res.Summary)
+					}
+				}
+			})
+		})
+	}
+}
+
 // A service that is gone, and a probe that was cut, give no result.
 func TestNoResult(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -23,7 +23,9 @@ type attempt struct {
 	meets *settings.Expectation
 	first *given // what was read beforehand; nil where a look reads for itself
 	res   state.Result
-	gone  error // there is nothing to probe
+	// passed says that the light run got good answers only.
+	passed bool
+	gone   error // there is nothing to probe
 
 	mu     sync.Mutex
 	bodies map[string][]byte // by span id, where an expectation looks at them
@@ -94,7 +96,7 @@ func (a *attempt) run(ctx context.Context) {
 		return
 	}
 	run, passed := probe.Light(ctx, probe.Deps{Connect: func(*hops.Flow) probe.Sender { return a.light }, Now: a.now, ID: a.id}, flow, a.o, a.met())
-	a.res.Run, a.res.Asleep = &run, run.Verdict.Asleep
+	a.res.Run, a.res.Asleep, a.passed = &run, run.Verdict.Asleep, passed
 	again := a.t.unsettled(a.now())
 	if passed && a.t.last.state == hops.OK && !again {
 		a.res.State = hops.OK

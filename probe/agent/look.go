@@ -61,13 +61,13 @@ func (a *attempt) turn(ctx context.Context) Looker {
 	}
 }
 
-// unseen is a failure that nobody had time to look into. Where nothing was sent there is no result.
+// unseen is a look that had no turn. Where nothing was sent there is no result.
 func (a *attempt) unseen() {
 	if a.res.Run == nil {
 		a.gone = errNoTurn
 		return
 	}
-	a.take(verdict{state: hops.Failed, hop: worst(a.res.Run), reason: state.NoCause, summary: told(a.res.Run) + "; too many services fail to look into each"})
+	a.instead(errNoTurn)
 }
 
 // errNoTurn says that there was no time for a service.
@@ -75,15 +75,38 @@ var errNoTurn = errors.New("too many services are looked into at once")
 
 // unread is a look that could not read what it needs. A service that is not there is no result at all.
 func (a *attempt) unread(err error) {
-	if missing(err) {
+	switch {
+	case missing(err):
 		a.gone = err
-		return
-	}
-	if a.res.Run == nil {
+	case a.res.Run == nil:
 		a.take(verdict{state: hops.Inconclusive, reason: state.NoCause, summary: err.Error()})
-		return
+	default:
+		a.instead(fmt.Errorf("the cluster could not be read: %w", err))
 	}
-	a.take(verdict{state: hops.Failed, hop: worst(a.res.Run), reason: state.NoCause, summary: told(a.res.Run) + "; the cluster could not be read: " + err.Error()})
+}
+
+// instead is the result of the light run alone, where no look can be had: a failure without a cause, or, where every answer was good, what was known
+// before, less a failure, which is over.
+func (a *attempt) instead(why error) {
+	switch {
+	case !a.passed:
+		hop, said := failing(a.res.Run)
+		a.take(verdict{state: hops.Failed, hop: hop, reason: state.NoCause, summary: said + "; " + why.Error()})
+	case a.t.last.state == hops.Failed:
+		a.take(verdict{state: hops.OK})
+	default:
+		a.take(a.t.last)
+	}
+}
+
+// failing is the first front door that failed, and what it said.
+func failing(run *hops.Run) (hops.Hop, string) {
+	for i := range run.Observations {
+		if o := &run.Observations[i]; o.Step.Door != "" && !o.OK() {
+			return o.Step.Hop, fmt.Sprintf("the %s answered %s", o.Step.Hop, o.Describe())
+		}
+	}
+	return "", "requests fail"
 }
 
 // take makes a verdict the result's.
@@ -109,26 +132,6 @@ func verdictOf(run *hops.Run) verdict {
 		out.reason = ""
 	}
 	return out
-}
-
-// told is what the first front door that failed said.
-func told(run *hops.Run) string {
-	for i := range run.Observations {
-		if o := &run.Observations[i]; o.Step.Door != "" && !o.OK() {
-			return fmt.Sprintf("the %s answered %s", o.Step.Hop, o.Describe())
-		}
-	}
-	return "requests fail"
-}
-
-// worst is the hop of the first front door that failed.
-func worst(run *hops.Run) hops.Hop {
-	for i := range run.Observations {
-		if o := &run.Observations[i]; o.Step.Door != "" && !o.OK() {
-			return o.Step.Hop
-		}
-	}
-	return ""
 }
 
 // missing says whether the service is not there.
