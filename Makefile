@@ -73,8 +73,12 @@ kind-status: ## what of it is healthy
 KIND_CACHE ?= $(or $(PROBE_KIND_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/probe-kind)
 
 .PHONY: kind-test
-kind-test: build ## live tests on that cluster
-	KUBECONFIG=$(KIND_CACHE)/kubeconfig $(GO) test -tags live -count=1 -v -timeout 80m -run Live ./scenarios
+kind-test: build ## live tests on that cluster (PROBE_SCENARIOS=smoke: the short set of scenarios)
+	KUBECONFIG=$(KIND_CACHE)/kubeconfig $(GO) test -tags live -count=1 -v -timeout 100m -run Live ./scenarios
+
+.PHONY: kind-healthy
+kind-healthy: ## more than 200 looks there at services that work: none may be called anything else
+	KUBECONFIG=$(KIND_CACHE)/kubeconfig PROBE_SCENARIOS='healthy*' PROBE_LOOKS=16 $(GO) test -tags live -count=1 -v -timeout 80m -run LiveScenarios ./scenarios
 
 .PHONY: kind-soak
 kind-soak: ## half an hour of an agent there, a breakage every two minutes

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"os"
 	"os/signal"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,7 +54,7 @@ func liveContext(t *testing.T, most time.Duration) context.Context {
 	return ctx
 }
 
-// chosen are the scenarios that PROBE_SCENARIOS names: "all", names with commas between them, or the short set.
+// chosen are the scenarios that PROBE_SCENARIOS names: all without it, "smoke" for the short set, or names with commas between them, * for any text.
 func chosen(t *testing.T) []Scenario {
 	t.Helper()
 	all, err := All()
@@ -62,7 +63,14 @@ func chosen(t *testing.T) []Scenario {
 	}
 	names := strings.Split(os.Getenv("PROBE_SCENARIOS"), ",")
 	out := slices.DeleteFunc(all, func(s Scenario) bool {
-		return !(names[0] == "all" || names[0] == "" && s.Smoke || slices.Contains(names, s.Name))
+		named := slices.ContainsFunc(names, func(name string) bool {
+			is, err := path.Match(name, s.Name)
+			if err != nil {
+				t.Fatalf("PROBE_SCENARIOS=%s: %v", name, err)
+			}
+			return is
+		})
+		return !(names[0] == "" || names[0] == "smoke" && s.Smoke || named)
 	})
 	if len(out) == 0 {
 		t.Fatalf("PROBE_SCENARIOS=%s names no scenario", os.Getenv("PROBE_SCENARIOS"))

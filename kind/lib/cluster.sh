@@ -33,14 +33,15 @@ predict() {
 predict_outside() { predict 30080 sklearn-iris.demo.example.com; }
 predict_inside() { predict 30081 sklearn-iris.demo.svc.cluster.local; }
 
-# kustomized NAME FILE COMMAND: applies manifests/NAME, whose kustomization finds the output of COMMAND as FILE.
+# kustomized NAME FILE COMMAND: applies manifests/NAME, whose kustomization finds the output of COMMAND as FILE. On a node that was started again the
+# webhooks of the last time are known to the API server before their pods serve: they are waited for.
 kustomized() {
   local dir=$SRC/manifests-$1
   rm -rf "$dir"
   cp -r "$HERE/manifests/$1" "$dir"
   "$3" >"$dir/$2"
   kubectl kustomize "$dir" >"$dir.yaml"
-  apply "$dir.yaml"
+  retry 120 apply "$dir.yaml"
 }
 
 # delete_node: the node goes at once. Docker deletes the gigabytes of its volume in the background; one that it did not get to is tried again
