@@ -150,9 +150,17 @@ func parseContainer(s map[string]any, init bool) ContainerState {
 	return c
 }
 
+// Reasons that say that nobody saw how a container ended: its node or the runtime went away under it, and exit code and message that come with
+// them are not the process's (containerd: internal/cri/server/restart.go, code 255; k8s.io/kubernetes/pkg/kubelet/container/runtime.go, code 137).
+const (
+	lostByRuntime = "Unknown"
+	lostByKubelet = "ContainerStatusUnknown"
+)
+
+// parseExit reads an end; nil also for one that nobody saw.
 func parseExit(v any) *Exit {
 	m, ok := v.(map[string]any)
-	if !ok {
+	if reason := text(m["reason"]); !ok || reason == lostByRuntime || reason == lostByKubelet {
 		return nil
 	}
 	return &Exit{Code: number(m["exitCode"]), Reason: text(m["reason"]), Message: text(m["message"]), Finished: when(m["finishedAt"]),
@@ -172,7 +180,7 @@ func (p *PodState) readRow(row map[string]any) {
 		c.Init, status = true, rest
 	}
 	switch status {
-	case "", "Unknown":
+	case "", lostByRuntime, lostByKubelet:
 		return
 	case "Running":
 		p.Phase, c.Started = "Running", true

@@ -198,7 +198,7 @@ func (r *runner) repeat(ctx context.Context) {
 			again.Attempt = attempt + 2
 			asks = append(asks, again)
 		}
-		if len(asks) == 0 || !sleep(ctx, after-waited) {
+		if len(asks) == 0 || !Pause(ctx, after-waited) {
 			return
 		}
 		waited = after
@@ -233,7 +233,7 @@ func (r *runner) further(ctx context.Context) {
 	if len(logs) > 0 {
 		wg.Go(func() {
 			r.say("waiting for the gateways' access logs")
-			if sleep(ctx, accessLogLag) {
+			if Pause(ctx, accessLogLag) {
 				late = r.Reader.Want(ctx, facts, logs)
 			}
 		})
@@ -289,16 +289,4 @@ func (r *runner) holds(s hops.Step) bool {
 		}
 	}
 	return false
-}
-
-// sleep waits; false when the context ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

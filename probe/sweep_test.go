@@ -88,7 +88,7 @@ func (s *fakeSender) Send(ctx context.Context, r dial.Request) hops.Observation 
 	if s.hangs != nil && s.hangs(name) {
 		<-ctx.Done()
 	}
-	sleep(ctx, s.takes)
+	Pause(ctx, s.takes)
 	switch {
 	case context.Cause(ctx) == context.Canceled:
 		o.Outcome, o.Status = hops.Cancelled, 0

@@ -19,6 +19,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+
+	"probe/probe"
 )
 
 // manager is the field manager of everything that scenarios write.
@@ -116,7 +118,7 @@ func (k *kube) apply(ctx context.Context, r dynamic.ResourceInterface, o *unstru
 		if err == nil {
 			return nil
 		}
-		if i == retries || !strings.Contains(err.Error(), "failed calling webhook") || !pause(ctx, time.Second) {
+		if i == retries || !strings.Contains(err.Error(), "failed calling webhook") || !probe.Pause(ctx, time.Second) {
 			return fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
@@ -146,7 +148,7 @@ func (k *kube) restore(ctx context.Context, r dynamic.ResourceInterface, before 
 		}
 		want.SetResourceVersion(now.GetResourceVersion())
 		_, err = r.Update(ctx, want, metav1.UpdateOptions{FieldManager: manager})
-		if !apierrors.IsConflict(err) || i == retries || !pause(ctx, time.Second) {
+		if !apierrors.IsConflict(err) || i == retries || !probe.Pause(ctx, time.Second) {
 			return err
 		}
 	}
@@ -157,16 +159,4 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
-}
-
-// pause waits; false when the context ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"probe/probe"
 )
 
 // BusyError says that another drill is at work on the cluster.
@@ -27,7 +29,7 @@ func (r *Runner) leftovers(ctx context.Context, k *kube) error {
 		return err
 	}
 	r.say("%d namespaces of an earlier drill are there: looking whether it is still at work", len(before))
-	if !pause(ctx, r.pace().alive) {
+	if !probe.Pause(ctx, r.pace().alive) {
 		return context.Cause(ctx)
 	}
 	now, err := k.drills(ctx)

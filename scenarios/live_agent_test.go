@@ -126,7 +126,7 @@ func (c *canary) until(ctx context.Context, most time.Duration, what string, say
 func waitFor(ctx context.Context, most time.Duration, says func() string) (took time.Duration, left string) {
 	began := time.Now()
 	for {
-		if left = says(); left == "" || time.Since(began) > most || !pause(ctx, 500*time.Millisecond) {
+		if left = says(); left == "" || time.Since(began) > most || !probe.Pause(ctx, 500*time.Millisecond) {
 			return time.Since(began), left
 		}
 	}

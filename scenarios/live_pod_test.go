@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"probe/hops"
+	"probe/probe"
 )
 
 // podManifest is the pod that probes the sample from inside.
@@ -121,7 +122,7 @@ func outcome(ctx context.Context, t *testing.T, k *kube) (int64, []byte) {
 			}
 			return code, log
 		}
-		if !pause(ctx, time.Second) {
+		if !probe.Pause(ctx, time.Second) {
 			t.Fatalf("the pod did not end: %v", pod.Object["status"])
 		}
 	}
@@ -138,7 +139,7 @@ func checkInPod(t *testing.T, out []byte) {
 		t.Fatalf("%v:\n%s", err, out)
 	}
 	if got.Verdict.State != hops.OK || len(got.Hops) < 8 {
-		t.Errorf("state %s with %d hops", got.Verdict.State, len(got.Hops))
+		t.Errorf("state %s with %d hops:\n%s", got.Verdict.State, len(got.Hops), out)
 	}
 	dialled := 0
 	for _, h := range got.Hops {

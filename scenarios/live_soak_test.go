@@ -16,6 +16,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"probe/probe"
 )
 
 // trouble is one breakage of the soak: an edit of the service's manifest, or one more manifest.
@@ -98,15 +100,15 @@ func TestSoakAgent(t *testing.T) {
 	for _, name := range names {
 		c.well(ctx, name, 6*time.Minute)
 	}
-	pause(ctx, 30*time.Second)
+	probe.Pause(ctx, 30*time.Second)
 	before := c.size(ctx)
 	when := map[string]span{}
 	began := time.Now()
 	for i, tr := range troubles() {
-		pause(ctx, time.Until(began.Add(time.Duration(i)*soakEvery)))
+		probe.Pause(ctx, time.Until(began.Add(time.Duration(i)*soakEvery)))
 		when[tr.name] = c.soak(ctx, tr)
 	}
-	pause(ctx, time.Until(began.Add(30*time.Minute)))
+	probe.Pause(ctx, time.Until(began.Add(30*time.Minute)))
 	after := c.size(ctx)
 	t.Logf("at the start %+v, at the end %+v", before, after)
 	if after.goroutines > before.goroutines+10 || after.resident > before.resident*13/10+16<<20 {
@@ -178,7 +180,7 @@ func (c *canary) size(ctx context.Context) size {
 		}
 		out.goroutines = min(out.goroutines, c.number(text, "go_goroutines"))
 		out.resident = min(out.resident, c.number(text, "process_resident_memory_bytes"))
-		pause(ctx, time.Second)
+		probe.Pause(ctx, time.Second)
 	}
 	return out
 }

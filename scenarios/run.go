@@ -217,7 +217,7 @@ func (r *Runner) ok(ctx context.Context, ref hops.Ref, within time.Duration) err
 		default:
 			last = fmt.Sprintf("%s: %s", run.Verdict.State, run.Verdict.Summary)
 		}
-		if !r.Now().Before(end) || !pause(ctx, r.pace().look) {
+		if !r.Now().Before(end) || !probe.Pause(ctx, r.pace().look) {
 			return fmt.Errorf("the base %s is not OK: %s", ref, last)
 		}
 	}
@@ -243,7 +243,7 @@ func (a *attempt) look(ctx context.Context, name string, e Expect, within time.D
 				return nil
 			}
 		}
-		if !a.Now().Before(end) || !pause(ctx, a.pace().look) {
+		if !a.Now().Before(end) || !probe.Pause(ctx, a.pace().look) {
 			return errors.Join(err, context.Cause(ctx))
 		}
 	}

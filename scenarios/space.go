@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+
+	"probe/probe"
 )
 
 // How a drill's namespaces are known: by a label, and by an annotation that a living drill writes anew again and again.
@@ -68,7 +70,7 @@ func (k *kube) open(ctx context.Context, name string, labels map[string]string) 
 	beat, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	s.beats.Go(func() {
-		for pause(beat, aliveEvery) {
+		for probe.Pause(beat, aliveEvery) {
 			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, aliveNote, time.Now().Format(time.RFC3339))
 			// A beat that is lost is made good by the next one.
 			_, _ = k.dyn.Resource(namespaces).Patch(beat, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
@@ -99,7 +101,7 @@ func (s *space) do(ctx context.Context, sc *Scenario, a Action, values map[strin
 		return s.apply(ctx, sc.Name+"/"+a.Apply, values, sc.Shared)
 	case a.Wait != "":
 		d, err := time.ParseDuration(a.Wait)
-		if err == nil && !pause(ctx, d) {
+		if err == nil && !probe.Pause(ctx, d) {
 			err = context.Cause(ctx)
 		}
 		return err
@@ -206,7 +208,7 @@ func (s *space) until(ctx context.Context, what Until) error {
 		if err == nil && (len(list.Items) == 0) == (what == NoPods) {
 			return nil
 		}
-		if !pause(ctx, time.Second) {
+		if !probe.Pause(ctx, time.Second) {
 			return context.Cause(ctx)
 		}
 	}
@@ -267,7 +269,7 @@ func (k *kube) deleteNamespace(ctx context.Context, name string) error {
 		case err == nil && i%5 == 3: // a drain of minutes would only hold the next one up
 			err = k.dyn.Resource(pods).Namespace(name).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{})
 		}
-		if !pause(ctx, time.Second) {
+		if !probe.Pause(ctx, time.Second) {
 			if err == nil {
 				err = errors.New(holds(o))
 			}

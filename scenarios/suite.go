@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"probe/hops"
+	"probe/probe"
 )
 
 // Runner runs scenarios on one cluster.
@@ -214,7 +215,7 @@ func (s *suite) died(ctx context.Context) bool {
 		if s.k.answers() == nil {
 			return false
 		}
-		if !pause(ctx, s.pace().answer) {
+		if !probe.Pause(ctx, s.pace().answer) {
 			return false
 		}
 	}

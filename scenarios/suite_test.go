@@ -244,7 +244,7 @@ func TestBesideAnother(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() {
-		for pause(ctx, 5*time.Millisecond) {
+		for probe.Pause(ctx, 5*time.Millisecond) {
 			set(time.Now())
 		}
 	}()

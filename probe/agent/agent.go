@@ -65,7 +65,7 @@ type Agent struct {
 
 // New makes an agent. Run runs it.
 func New(c Config) *Agent {
-	a := &Agent{c: c, targets: map[hops.Ref]*target{}, opening: &opening{waiting: map[string][]hops.Ref{}, wake: make(chan struct{}, 1)}}
+	a := &Agent{c: c, targets: map[hops.Ref]*target{}, opening: &opening{waiting: map[string]map[hops.Ref]bool{}, wake: make(chan struct{}, 1)}}
 	pods := &addresses{pods: map[string]dial.PodAddress{}, of: map[hops.Ref][]string{}}
 	a.prober = &prober{connect: c.Connect, frontOnly: c.FrontOnly, light: c.Connect(nil, pods), pods: pods, lookers: make(chan Looker, len(c.Lookers)),
 		rules: c.Rules, now: c.Now, id: func(b []byte) { rand.Read(b) }, record: uint64(cmp.Or(c.Record, 20)), store: c.Store}

@@ -104,9 +104,7 @@ func (c CronJob) pod() corev1.PodTemplateSpec {
 	labels["sidecar.istio.io/inject"] = "false" // a sidecar may outlive the probe, and the Job would never end
 	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels},
 		Spec: corev1.PodSpec{ServiceAccountName: c.Name, RestartPolicy: corev1.RestartPolicyNever, EnableServiceLinks: new(false),
-			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(true), RunAsUser: new(int64(user)), RunAsGroup: new(int64(user)),
-				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
-			Containers: []corev1.Container{c.container()}, Volumes: c.volumes()}}
+			SecurityContext: plainUser(), Containers: []corev1.Container{c.container()}, Volumes: c.volumes()}}
 }
 
 // Where the token and the sample are mounted.
@@ -152,8 +150,18 @@ func (c CronJob) container() corev1.Container {
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse(request)},
 			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(limit)}},
-		SecurityContext: &corev1.SecurityContext{AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
-			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}}}
+		SecurityContext: noPrivileges()}
+}
+
+// plainUser and noPrivileges are what the "restricted" Pod Security Standard asks of a pod and of a container.
+func plainUser() *corev1.PodSecurityContext {
+	return &corev1.PodSecurityContext{RunAsNonRoot: new(true), RunAsUser: new(int64(user)), RunAsGroup: new(int64(user)),
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}}
+}
+
+func noPrivileges() *corev1.SecurityContext {
+	return &corev1.SecurityContext{AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
+		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}}
 }
 
 // environment lists variables in the order of their names.

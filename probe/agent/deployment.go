@@ -58,20 +58,17 @@ func (d Deployment) Check() error {
 // Objects are the manifests: account, rights, Service, Deployment or StatefulSet.
 func (d Deployment) Objects() []any {
 	out := d.Rights.Objects()
-	d.add(out, rbac{"serving.kserve.io", "inferenceservices", []string{"watch"}, nil}, rbac{"", "events", []string{"create", "patch"}, nil})
+	d.add(out, right("serving.kserve.io", "inferenceservices", "watch"), right("", "events", "create", "patch"))
 	if len(d.Secrets) > 0 {
-		d.add(out, rbac{"", "secrets", []string{"get"}, d.Secrets})
+		d.add(out, named(right("", "secrets", "get"), d.Secrets))
 	}
 	if len(d.Samples) > 0 {
-		d.add(out, rbac{"", "configmaps", []string{"get"}, d.Samples})
+		d.add(out, named(right("", "configmaps", "get"), d.Samples))
 	}
 	if d.Replicas > 1 {
 		name := d.Name + "-shards"
-		leases := rbac{"coordination.k8s.io", "leases", []string{"create", "delete", "list", "update"}, nil}
-		out = append(out, read.Role(d.Namespace, name, []rbacv1.PolicyRule{leases.rule()}), &rbacv1.RoleBinding{
-			TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"},
-			ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: name}, Subjects: d.subjects(),
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name}})
+		leases := right("coordination.k8s.io", "leases", "create", "delete", "list", "update")
+		out = append(out, read.Role(d.Namespace, name, []rbacv1.PolicyRule{leases}), d.binding(d.Namespace, name))
 	}
 	if d.Reviews { // this role is Kubernetes' own: create TokenReviews and SubjectAccessReviews
 		out = append(out, &rbacv1.ClusterRoleBinding{TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRoleBinding"},
@@ -81,22 +78,18 @@ func (d Deployment) Objects() []any {
 	return append(out, d.service(), d.workload())
 }
 
-// rbac is one right.
-type rbac struct {
-	group, resource string
-	verbs, names    []string
+func right(group, resource string, verbs ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
 }
 
-func (r rbac) rule() rbacv1.PolicyRule {
-	return rbacv1.PolicyRule{APIGroups: []string{r.group}, Resources: []string{r.resource}, Verbs: r.verbs, ResourceNames: r.names}
+// named is a right to objects of these names only.
+func named(r rbacv1.PolicyRule, names []string) rbacv1.PolicyRule {
+	r.ResourceNames = names
+	return r
 }
 
 // add puts rights to those on the services: into the Role of their namespace, or the ClusterRole where they are in all.
-func (d Deployment) add(objects []any, rights ...rbac) {
-	var rules []rbacv1.PolicyRule
-	for _, r := range rights {
-		rules = append(rules, r.rule())
-	}
+func (d Deployment) add(objects []any, rules ...rbacv1.PolicyRule) {
 	for _, o := range objects {
 		switch role := o.(type) {
 		case *rbacv1.Role:
@@ -142,9 +135,7 @@ func (d Deployment) pod() corev1.PodTemplateSpec {
 	return corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{"prometheus.io/scrape": "true", "prometheus.io/port": fmt.Sprint(d.Port)}},
 		Spec: corev1.PodSpec{ServiceAccountName: d.Name, EnableServiceLinks: new(false), TerminationGracePeriodSeconds: new(int64((d.Grace + leave) / time.Second)),
-			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(true), RunAsUser: new(int64(user)), RunAsGroup: new(int64(user)),
-				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
-			Containers: []corev1.Container{d.container()}}}
+			SecurityContext: plainUser(), Containers: []corev1.Container{d.container()}}}
 }
 
 // leave is what an agent needs beside the grace of its probes: to send the last traces, to give up its lease.
@@ -168,8 +159,7 @@ func (d Deployment) container() corev1.Container {
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("128Mi")},
 			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")}},
-		SecurityContext: &corev1.SecurityContext{AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
-			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}}}
+		SecurityContext: noPrivileges()}
 }
 
 // from is a variable that tells a pod something of itself.

@@ -4,7 +4,6 @@ package agent
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"probe/hops"
@@ -16,8 +15,8 @@ const abreast = 4
 // opening is the line of services whose path is to be found.
 type opening struct {
 	mu      sync.Mutex
-	waiting map[string][]hops.Ref // by namespace
-	order   []string              // the namespaces, as they came
+	waiting map[string]map[hops.Ref]bool // by namespace
+	order   []string                     // the namespaces, as they came
 	wake    chan struct{}
 }
 
@@ -26,13 +25,15 @@ func (o *opening) add(ref hops.Ref) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	line := o.waiting[ref.Namespace]
-	if slices.Contains(line, ref) {
+	if line[ref] {
 		return
 	}
-	if len(line) == 0 {
+	if line == nil {
+		line = map[hops.Ref]bool{}
+		o.waiting[ref.Namespace] = line
 		o.order = append(o.order, ref.Namespace)
 	}
-	o.waiting[ref.Namespace] = append(line, ref)
+	line[ref] = true
 	select {
 	case o.wake <- struct{}{}:
 	default: // somebody is on the way already
@@ -40,7 +41,7 @@ func (o *opening) add(ref hops.Ref) {
 }
 
 // next gives all that wait of the namespace that has waited longest; none when nobody waits.
-func (o *opening) next() []hops.Ref {
+func (o *opening) next() map[hops.Ref]bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.order) == 0 {
@@ -94,10 +95,10 @@ func (a *Agent) open(ctx context.Context) {
 }
 
 // openAll reads what the services of a namespace need together, and then probes each.
-func (a *Agent) openAll(ctx context.Context, looker Looker, refs []hops.Ref) {
+func (a *Agent) openAll(ctx context.Context, looker Looker, refs map[hops.Ref]bool) {
 	known := map[hops.Ref]*target{}
 	var services []hops.Object
-	for _, ref := range refs {
+	for ref := range refs {
 		if t := a.target(ref); t != nil {
 			known[ref] = t
 			services = append(services, t.object())

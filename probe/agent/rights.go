@@ -43,12 +43,12 @@ func (r Rights) Objects() []any {
 	out := []any{account}
 	own := read.Merge(read.Rules(needs(), hops.ScopeNamespace), read.DialRules(r.Outside))
 	if !r.Everywhere {
-		out = append(out, read.Role(r.Namespace, r.Name, own), r.binding(r.Namespace))
+		out = append(out, read.Role(r.Namespace, r.Name, own), r.binding(r.Namespace, r.Name))
 	}
 	if r.System || r.Cluster {
 		for _, ns := range systemNamespaces {
 			rules := read.Merge(read.Rules(needs(), hops.ScopeSystem), read.DialRules(r.Outside))
-			out = append(out, read.Role(ns, r.Name, rules), r.binding(ns))
+			out = append(out, read.Role(ns, r.Name, rules), r.binding(ns, r.Name))
 		}
 	}
 	var wide []rbacv1.PolicyRule
@@ -71,8 +71,9 @@ func (r Rights) subjects() []rbacv1.Subject {
 	return []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: r.Namespace, Name: r.Name}}
 }
 
-func (r Rights) binding(namespace string) *rbacv1.RoleBinding {
+// binding gives the account the Role of that name.
+func (r Rights) binding(namespace, name string) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: r.Name},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: r.Name}, Subjects: r.subjects()}
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name}, Subjects: r.subjects()}
 }

@@ -376,14 +376,6 @@ func TestList(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
-	for _, tc := range []struct {
-		a, b string
-		far  int
-	}{{"", "abc", 3}, {"abc", "", 3}, {"iris", "iris", 0}, {"iris", "isir", 2}, {"kitten", "sitting", 3}} {
-		if got := distance(tc.a, tc.b); got != tc.far {
-			t.Errorf("%q to %q: got %d, want %d", tc.a, tc.b, got, tc.far)
-		}
-	}
 	list := []hops.Object{{Name: "sklearn-iris"}, {Name: "iros"}, {Name: "mnist-large"}}
 	if got := nearest("iris", list); !slices.Equal(got, []string{"iros", "sklearn-iris"}) {
 		t.Errorf("got %v", got)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agnivade/levenshtein"
+
 	"probe/hops"
 )
 
@@ -17,7 +19,7 @@ func nearest(name string, list []hops.Object) []string {
 	}
 	var found []candidate
 	for _, o := range list {
-		far := distance(name, o.Name)
+		far := levenshtein.ComputeDistance(name, o.Name)
 		if far <= max(2, len(name)/3) || strings.Contains(o.Name, name) || strings.Contains(name, o.Name) {
 			found = append(found, candidate{o.Name, far})
 		}
@@ -28,25 +30,4 @@ func nearest(name string, list []hops.Object) []string {
 		names = append(names, c.name)
 	}
 	return names
-}
-
-// distance is Levenshtein's: insertions, deletions and replacements from a to b. Names are ASCII.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -11,6 +11,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/agnivade/levenshtein"
+
 	"probe/probe/redact"
 )
 
@@ -164,32 +166,12 @@ func strangers(values map[string]string) (problems []problem) {
 // nearest says which name the fewest edits lead to, or all names where none is near.
 func nearest(name string, names []string) string {
 	name = printable(name)
-	best := slices.MinFunc(names, func(a, b string) int { return edits(name, a) - edits(name, b) })
-	if edits(name, best) > maxEdits {
+	far := func(other string) int { return levenshtein.ComputeDistance(name, other) }
+	best := slices.MinFunc(names, func(a, b string) int { return far(a) - far(b) })
+	if far(best) > maxEdits {
 		return "there are " + strings.Join(names, ", ")
 	}
 	return "the nearest is " + best
-}
-
-// edits is the Levenshtein distance.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // printable clips a name that somebody made up, and keeps it on one line.

@@ -41,18 +41,6 @@ func (b *backoff) next() time.Duration {
 	return b.delay/2 + rand.N(b.delay/2)
 }
 
-// pause waits, and says whether there is reason to go on.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
-
 // faults are what goes wrong now, by what is concerned. There are as many as there are namespaces watched.
 type faults struct {
 	log func(string)

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"probe/hops"
+	"probe/probe"
 )
 
 const (
@@ -122,7 +123,7 @@ func (s *Sharder) Run(ctx context.Context) {
 				s.publish([]string{s.o.Name})
 			}
 		}
-		if !pause(ctx, s.o.Duration/3) {
+		if !probe.Pause(ctx, s.o.Duration/3) {
 			break
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+
+	"probe/probe"
 )
 
 const (
@@ -49,7 +51,7 @@ func (s *source) run(ctx context.Context) {
 	r := cache.NewReflectorWithOptions(lister{s}, &object{}, store{s}, cache.ReflectorOptions{Name: s.what, ResyncPeriod: 24 * time.Hour})
 	for ctx.Err() == nil {
 		_ = r.ListAndWatchWithContext(ctx)
-		if !pause(ctx, s.backoff.next()) {
+		if !probe.Pause(ctx, s.backoff.next()) {
 			return
 		}
 	}
@@ -158,7 +160,7 @@ func (l lister) WatchWithContext(ctx context.Context, o metav1.ListOptions) (api
 			return w, nil
 		}
 		l.bad(ctx, err)
-		if expired(err) || unknownResource(err) || !pause(ctx, l.backoff.next()) {
+		if expired(err) || unknownResource(err) || !probe.Pause(ctx, l.backoff.next()) {
 			return nil, err
 		}
 	}
