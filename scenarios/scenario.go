@@ -69,8 +69,8 @@ const (
 	APod   Until = "a-pod"   // the namespace has a pod
 )
 
-// untilWithin bounds an until: a progress deadline of 60 s plus the autoscaler's 30 s, twice, and the drain of a pod.
-const untilWithin = 5 * time.Minute
+// untilWithin bounds an until: a progress deadline of 60 s plus the autoscaler's 30 s, twice, and the drain of a pod, for which KServe allows 5 min.
+const untilWithin = 8 * time.Minute
 
 // Object names one object of the cluster. An empty namespace is the scenario's own.
 type Object struct {

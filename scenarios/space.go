@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -203,15 +204,33 @@ func (s *space) applyOne(ctx context.Context, o *unstructured.Unstructured, shar
 func (s *space) until(ctx context.Context, what Until) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, untilWithin, fmt.Errorf("waited %s for %s in namespace %s", untilWithin, what, s.name))
 	defer cancel()
+	there := "none was seen"
 	for {
 		list, err := s.k.dyn.Resource(pods).Namespace(s.name).List(ctx, metav1.ListOptions{})
 		if err == nil && (len(list.Items) == 0) == (what == NoPods) {
 			return nil
 		}
+		if err == nil && len(list.Items) > 0 {
+			there = standing(list.Items)
+		}
 		if !probe.Pause(ctx, time.Second) {
-			return context.Cause(ctx)
+			return fmt.Errorf("%w: %s", context.Cause(ctx), there)
 		}
 	}
+}
+
+// standing says of pods how old they are and whether they are on their way out.
+func standing(pods []unstructured.Unstructured) string {
+	var out []string
+	for _, p := range pods {
+		phase, _, _ := unstructured.NestedString(p.Object, "status", "phase")
+		words := fmt.Sprintf("pod %s, %s, made %s", p.GetName(), phase, p.GetCreationTimestamp().Format(time.TimeOnly))
+		if d := p.GetDeletionTimestamp(); d != nil {
+			words += ", to be gone by " + d.Format(time.TimeOnly)
+		}
+		out = append(out, words)
+	}
+	return strings.Join(out, "; ")
 }
 
 // undo puts back what lies outside the namespace, the last change first.
