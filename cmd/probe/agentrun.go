@@ -95,7 +95,12 @@ func (r *running) open() error {
 	r.store = settings.NewStore(client.CoreV1(), time.Now)
 	r.events = tell.NewEvents(client.CoreV1(), tell.EventOptions{Log: r.log.line})
 	r.failures = tell.NewFailures(0)
-	r.metrics = metrics.New(metrics.Options{Version: version, Rules: hops.Rules(), Reuse: r.reuse})
+	shown := metrics.Options{Version: version, Rules: hops.Rules(), Reuse: r.reuse, Skipped: func() uint64 { return r.agent.Skipped() },
+		Events: func() (written, dropped int64) { c := r.events.Counts(); return c.Written, c.Dropped }}
+	if r.batch != nil {
+		shown.Traces = r.batch.Counts
+	}
+	r.metrics = metrics.New(shown)
 	if err := r.share(); err != nil {
 		return err
 	}

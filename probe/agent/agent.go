@@ -94,6 +94,9 @@ func (a *Agent) Run(ctx context.Context) {
 // Alive says why the loop does not run as it should; nil when it does.
 func (a *Agent) Alive() error { return a.scheduler.Alive() }
 
+// Skipped counts the probes that were due and left out since the start, because the last one still ran or the process stood still.
+func (a *Agent) Skipped() uint64 { return a.scheduler.Stats().Skipped }
+
 // Upsert takes a service that is new or has changed. pathChanged says that more than its settings did.
 func (a *Agent) Upsert(svc state.Service, pathChanged bool) {
 	set, problems := settings.Parse(svc.Annotations, a.c.Defaults)

@@ -27,6 +27,10 @@ type Options struct {
 	Reuse bool
 	// Services counts the services that the agent probes; nil counts those that have series.
 	Services func() int
+	// What became of the agent's own work since its start; nil where there is none of it.
+	Events  func() (written, dropped int64)
+	Traces  func() (sent, dropped int64)
+	Skipped func() uint64
 }
 
 // Metrics holds the series. Its methods may be called from several goroutines.
@@ -68,7 +72,34 @@ func New(o Options) *Metrics {
 		info("probe_build_info", "The program: always 1.", prometheus.Labels{"version": o.Version, "goversion": runtime.Version()}),
 		info("probe_connection_info", "Whether requests travel over connections that are kept: always 1.", prometheus.Labels{"reuse": reuse}),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.own(&o)
 	return m
+}
+
+// own shows what an agent that cannot keep up, or is not heard, would lose in silence.
+func (m *Metrics) own(o *Options) {
+	const events, traces = "Events about changes of a service, by what became of them.", "Traces of probes for the collector, by what became of them."
+	if o.Events != nil {
+		m.count("probe_agent_events_total", events, "written", func() float64 { written, _ := o.Events(); return float64(written) })
+		m.count("probe_agent_events_total", events, "dropped", func() float64 { _, dropped := o.Events(); return float64(dropped) })
+	}
+	if o.Traces != nil {
+		m.count("probe_agent_traces_total", traces, "sent", func() float64 { sent, _ := o.Traces(); return float64(sent) })
+		m.count("probe_agent_traces_total", traces, "dropped", func() float64 { _, dropped := o.Traces(); return float64(dropped) })
+	}
+	if o.Skipped != nil {
+		m.count("probe_agent_skipped_runs_total", "Probes that were due and left out, because the last one of the service still ran or the process stood still.",
+			"", func() float64 { return float64(o.Skipped()) })
+	}
+}
+
+// count is a counter that somebody else keeps.
+func (m *Metrics) count(name, help, outcome string, value func() float64) {
+	opts := prometheus.CounterOpts{Name: name, Help: help}
+	if outcome != "" {
+		opts.ConstLabels = prometheus.Labels{"outcome": outcome}
+	}
+	m.agent.MustRegister(prometheus.NewCounterFunc(opts, value))
 }
 
 // info is a gauge that is always 1 and tells by its labels.

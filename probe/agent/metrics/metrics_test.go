@@ -82,7 +82,8 @@ func rules() []hops.Rule { return []hops.Rule{{ID: "oom-killed"}, {ID: "canary-f
 
 // fleet is one service of each kind.
 func fleet() *Metrics {
-	m := New(Options{Version: "1.2.3", Rules: rules()})
+	m := New(Options{Version: "1.2.3", Rules: rules(), Skipped: func() uint64 { return 3 },
+		Events: func() (written, dropped int64) { return 4, 1 }, Traces: func() (sent, dropped int64) { return 50, 2 }})
 	for _, r := range []*state.Result{
 		result("iris", nil),
 		result("killed", nil), result("killed", failed),
@@ -289,6 +290,20 @@ func TestRemove(t *testing.T) {
 	m.Remove(hops.Ref{Namespace: "demo", Name: "never-there"})
 	if text := scrape(t, m, true); strings.Contains(text, "killed") || !strings.Contains(text, "probe_services 6.0") {
 		t.Errorf("the service is still there:\n%s", text)
+	}
+}
+
+// TestOwn: without a collector nothing is said of traces; zero would say that all is well with them.
+func TestOwn(t *testing.T) {
+	with := scrape(t, fleet(), true)
+	for _, want := range []string{`probe_agent_events_total{outcome="written"} 4.0`, `probe_agent_events_total{outcome="dropped"} 1.0`,
+		`probe_agent_traces_total{outcome="sent"} 50.0`, `probe_agent_traces_total{outcome="dropped"} 2.0`, "probe_agent_skipped_runs_total 3.0"} {
+		if !strings.Contains(with, want+"\n") {
+			t.Errorf("no %s in\n%s", want, with)
+		}
+	}
+	if without := scrape(t, New(Options{Rules: rules()}), true); strings.Contains(without, "probe_agent_") {
+		t.Errorf("something is said of what there is not:\n%s", without)
 	}
 }
 
