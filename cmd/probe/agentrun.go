@@ -95,7 +95,7 @@ func (r *running) open() error {
 	r.store = settings.NewStore(client.CoreV1(), time.Now)
 	r.events = tell.NewEvents(client.CoreV1(), tell.EventOptions{Log: r.log.line})
 	r.failures = tell.NewFailures(0)
-	shown := metrics.Options{Version: version, Rules: hops.Rules(), Reuse: r.reuse, Skipped: func() uint64 { return r.agent.Skipped() },
+	shown := metrics.Options{Version: version, Rules: hops.Rules(), Reuse: r.reuse, Trouble: r.troubles, Skipped: func() uint64 { return r.agent.Skipped() },
 		Events: func() (written, dropped int64) { c := r.events.Counts(); return c.Written, c.Dropped }}
 	if r.batch != nil {
 		shown.Traces = r.batch.Counts
@@ -146,7 +146,7 @@ func (r *running) make(cluster *read.Cluster) error {
 	c.Owns = r.owns
 	r.agent = agent.New(c)
 	o := watch.Options{Selector: r.probe.selector, Version: version, Log: r.log.line, Delete: r.agent.Delete,
-		Upsert: func(svc state.Service, path, _ bool) { r.agent.Upsert(svc, path) }}
+		Upsert: r.agent.Upsert}
 	if !r.probe.all {
 		o.Namespaces = []string{r.probe.overrides.Context.Namespace}
 	}
@@ -296,6 +296,18 @@ func (r *running) ready() error {
 		return errors.Join(errors.New("the services were not listed yet"), r.watcher.Trouble())
 	}
 	return nil
+}
+
+// troubles counts the parts that do not know what they should.
+func (r *running) troubles() int {
+	n := 0
+	if r.watcher.Trouble() != nil {
+		n++
+	}
+	if r.shards != nil && r.shards.Trouble() != nil {
+		n++
+	}
+	return n
 }
 
 // seen takes each result.

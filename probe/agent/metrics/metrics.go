@@ -27,6 +27,8 @@ type Options struct {
 	Reuse bool
 	// Services counts the services that the agent probes; nil counts those that have series.
 	Services func() int
+	// Trouble counts what keeps the agent from knowing which services there are, or which of them are its own; nil where nothing can.
+	Trouble func() int
 	// What became of the agent's own work since its start; nil where there is none of it.
 	Events  func() (written, dropped int64)
 	Traces  func() (sent, dropped int64)
@@ -79,6 +81,11 @@ func New(o Options) *Metrics {
 // own shows what an agent that cannot keep up, or is not heard, would lose in silence.
 func (m *Metrics) own(o *Options) {
 	const events, traces = "Events about changes of a service, by what became of them.", "Traces of probes for the collector, by what became of them."
+	if o.Trouble != nil {
+		m.agent.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "probe_agent_troubles",
+			Help: "Parts of the agent that do not know what they should: which services there are, which other agents share them. Its log says why."},
+			func() float64 { return float64(o.Trouble()) }))
+	}
 	if o.Events != nil {
 		m.count("probe_agent_events_total", events, "written", func() float64 { written, _ := o.Events(); return float64(written) })
 		m.count("probe_agent_events_total", events, "dropped", func() float64 { _, dropped := o.Events(); return float64(dropped) })

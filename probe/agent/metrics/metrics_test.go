@@ -82,7 +82,7 @@ func rules() []hops.Rule { return []hops.Rule{{ID: "oom-killed"}, {ID: "canary-f
 
 // fleet is one service of each kind.
 func fleet() *Metrics {
-	m := New(Options{Version: "1.2.3", Rules: rules(), Skipped: func() uint64 { return 3 },
+	m := New(Options{Version: "1.2.3", Rules: rules(), Skipped: func() uint64 { return 3 }, Trouble: func() int { return 1 },
 		Events: func() (written, dropped int64) { return 4, 1 }, Traces: func() (sent, dropped int64) { return 50, 2 }})
 	for _, r := range []*state.Result{
 		result("iris", nil),
@@ -297,7 +297,7 @@ func TestRemove(t *testing.T) {
 func TestOwn(t *testing.T) {
 	with := scrape(t, fleet(), true)
 	for _, want := range []string{`probe_agent_events_total{outcome="written"} 4.0`, `probe_agent_events_total{outcome="dropped"} 1.0`,
-		`probe_agent_traces_total{outcome="sent"} 50.0`, `probe_agent_traces_total{outcome="dropped"} 2.0`, "probe_agent_skipped_runs_total 3.0"} {
+		`probe_agent_traces_total{outcome="sent"} 50.0`, `probe_agent_traces_total{outcome="dropped"} 2.0`, "probe_agent_skipped_runs_total 3.0", "probe_agent_troubles 1.0"} {
 		if !strings.Contains(with, want+"\n") {
 			t.Errorf("no %s in\n%s", want, with)
 		}

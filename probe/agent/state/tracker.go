@@ -32,13 +32,6 @@ func (t *Tracker) Status() Status {
 	return t.status
 }
 
-// Changed says that the service's specification changed: until it gives a good answer again, a result that says that it is starting is no news.
-func (t *Tracker) Changed() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.been = false
-}
-
 // Add takes the next result. A state becomes the status' own when n of the last m results have it; n and m are brought into 1 <= n <= m <= MaxOf.
 // The first OK counts at once, and is no change. While the state is Failed or Degraded, the reason follows by n of m too; at a turn of the state it
 // is the latest result's. A result of another UID is one of a new service of the same name, and what was known is forgotten.

@@ -67,8 +67,6 @@ func TestTracker(t *testing.T) {
 		{"starting is no news", 1, 1, "sF:a sI:b sF:a O", "", hops.OK},
 		{"starting, then a certain fault", 2, 3, "sF:a sF:a F:a sF:a F:a", "4:Failed:a", hops.Failed},
 		{"starting again after it was OK is an outage", 2, 2, "O sF:a sF:a", "2:Failed:a", hops.Failed},
-		{"changed: starting is no news again", 1, 1, "O ! sF:a sF:a O", "", hops.OK},
-		{"changed while failed stays failed", 1, 1, "F:a ! sI:x O", "0:Failed:a 3:OK", hops.OK},
 		{"a good answer while starting", 1, 1, "sO F:a", "1:Failed:a", hops.Failed},
 		{"n above m", 9, 2, "O F:a F:a", "2:Failed:a", hops.Failed},
 		{"n and m of nothing", 0, 0, "O F:a", "1:Failed:a", hops.Failed},
@@ -77,10 +75,6 @@ func TestTracker(t *testing.T) {
 			var tracker Tracker
 			var got []string
 			for i, word := range strings.Fields(c.results) {
-				if word == "!" {
-					tracker.Changed()
-					continue
-				}
 				was := tracker.Status()
 				r := result(word, i)
 				is, change := tracker.Add(r, c.n, c.m)
@@ -144,7 +138,6 @@ func TestTrackerSideBySide(t *testing.T) {
 			for range 50 {
 				tracker.Add(result([]string{"O", "F:a"}[i%2], i), 2, 3)
 				tracker.Status()
-				tracker.Changed()
 			}
 		})
 	}

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 	"unique"
 
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -30,10 +29,10 @@ type Options struct {
 	Namespaces []string // none is all
 	Selector   string   // of labels, as of kubectl -l; "" is all
 	Version    string   // of this program, for the user agent
-	// Upsert takes a service that is new or has changed; both are true for a new one. pathChanged says that requests may go another way, or may fare
-	// otherwise: the generation, a condition, a URL, a revision or its share of the traffic. settingsChanged says that our annotations did.
+	// Upsert takes a service that is new or has changed. pathChanged is true for a new one, and where requests may go another way, or may fare
+	// otherwise: the generation, a condition, a URL, a revision or its share of the traffic. Else our annotations changed.
 	// A service that was deleted and made anew is deleted first. Other changes are not told.
-	Upsert func(svc state.Service, pathChanged, settingsChanged bool)
+	Upsert func(svc state.Service, pathChanged bool)
 	// Delete takes a service that is no more. Both are called one at a time, and must not wait.
 	Delete func(hops.Ref)
 	// Log takes a line when the API server is not heard, at most one a minute, and one when it is heard again. Nil is quiet.
@@ -102,20 +101,6 @@ func (w *Watcher) Synced() bool {
 	})
 }
 
-// Heard is when the API server was last heard, of the namespace for which that is longest ago. Zero is never. While nothing changes it sends a word
-// about once a minute.
-func (w *Watcher) Heard() time.Time {
-	var out time.Time
-	for i, s := range w.sources {
-		s.mu.Lock()
-		if i == 0 || s.heard.Before(out) {
-			out = s.heard
-		}
-		s.mu.Unlock()
-	}
-	return out
-}
-
 // Trouble says why the services are not up to date; nil when they are.
 func (w *Watcher) Trouble() error {
 	var out []error
@@ -123,17 +108,6 @@ func (w *Watcher) Trouble() error {
 		out = append(out, errors.New(line))
 	}
 	return errors.Join(out...)
-}
-
-// Services are those that are known now, in no order.
-func (w *Watcher) Services() []state.Service {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	out := make([]state.Service, 0, len(w.services))
-	for _, k := range w.services {
-		out = append(out, k.service)
-	}
-	return out
 }
 
 // Service is one of them as it is now: its resource version is newer than the one that Upsert was last told.
@@ -145,13 +119,6 @@ func (w *Watcher) Service(ref hops.Ref) (state.Service, bool) {
 		return state.Service{}, false
 	}
 	return k.service, true
-}
-
-// Len is how many services are known.
-func (w *Watcher) Len() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.services)
 }
 
 func refOf(o *object) hops.Ref { return hops.Ref{Namespace: o.Namespace, Name: o.Name} }
@@ -170,9 +137,8 @@ func (w *Watcher) upsert(gv schema.GroupVersion, o *object) {
 		old = nil
 	}
 	path := old == nil || old.digest != fresh.digest || old.service.APIVersion != fresh.service.APIVersion
-	settings := old == nil || !maps.Equal(old.service.Annotations, fresh.service.Annotations)
-	if path || settings {
-		w.opts.Upsert(fresh.service, path, settings)
+	if path || !maps.Equal(old.service.Annotations, fresh.service.Annotations) {
+		w.opts.Upsert(fresh.service, path)
 	}
 }
 

@@ -102,11 +102,11 @@ func (n *told) newest() state.Service {
 func start(t *testing.T, cfg *rest.Config, o Options) (*Watcher, *told) {
 	t.Helper()
 	n := &told{}
-	o.Upsert = func(svc state.Service, path, settings bool) {
+	o.Upsert = func(svc state.Service, path bool) {
 		n.mu.Lock()
 		n.last = svc
 		n.mu.Unlock()
-		what := map[[2]bool]string{{true, true}: "both", {true, false}: "path", {false, true}: "settings"}[[2]bool{path, settings}]
+		what := map[bool]string{true: "path", false: "settings"}[path]
 		n.note(&n.lines, what+" "+svc.Ref.String())
 	}
 	o.Delete = func(ref hops.Ref) { n.note(&n.lines, "deleted "+ref.String()) }
@@ -166,14 +166,14 @@ func TestTold(t *testing.T) {
 		{"a status of another form", with(base, "odd", "status", "conditions"), []string{"path demo/a"}},
 		{"a setting", with(base, "20s", "metadata", "annotations", "probe/interval"), []string{"settings demo/a"}},
 		{"no settings", with(base, tree{}, "metadata", "annotations"), []string{"settings demo/a"}},
-		{"both", with(with(base, 2, "metadata", "generation"), "y", "metadata", "annotations", "probe/path"), []string{"both demo/a"}},
-		{"made anew", with(base, "uid-2", "metadata", "uid"), []string{"both demo/a", "deleted demo/a"}},
+		{"both", with(with(base, 2, "metadata", "generation"), "y", "metadata", "annotations", "probe/path"), []string{"path demo/a"}},
+		{"made anew", with(base, "uid-2", "metadata", "uid"), []string{"deleted demo/a", "path demo/a"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, a *api) {
 				a.put(kserve, resource, base)
 				w, n := start(t, a.config(), Options{})
-				equal(t, "at first", n.take(), []string{"both demo/a"})
+				equal(t, "at first", n.take(), []string{"path demo/a"})
 				a.put(kserve, resource, c.change)
 				synctest.Wait()
 				equal(t, "by watch", n.take(), c.want)
@@ -212,7 +212,7 @@ func TestKept(t *testing.T) {
 		if _, ok := w.Service(got.Ref); ok || w.Len() != 0 {
 			t.Error("a deleted service is still known")
 		}
-		equal(t, "told", n.take(), []string{"both demo/a", "deleted demo/a"})
+		equal(t, "told", n.take(), []string{"deleted demo/a", "path demo/a"})
 	})
 }
 
@@ -223,10 +223,10 @@ func TestScope(t *testing.T) {
 		o    Options
 		want []string
 	}{
-		{"all", Options{}, []string{"both a/one", "both b/two", "both c/three"}},
-		{"one", Options{Namespaces: []string{"b"}}, []string{"both b/two"}},
-		{"several", Options{Namespaces: []string{"c", "a", "c"}}, []string{"both a/one", "both c/three"}},
-		{"by label", Options{Selector: "team=c"}, []string{"both c/three"}},
+		{"all", Options{}, []string{"path a/one", "path b/two", "path c/three"}},
+		{"one", Options{Namespaces: []string{"b"}}, []string{"path b/two"}},
+		{"several", Options{Namespaces: []string{"c", "a", "c"}}, []string{"path a/one", "path c/three"}},
+		{"by label", Options{Selector: "team=c"}, []string{"path c/three"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, a *api) {
@@ -294,7 +294,7 @@ func TestGroups(t *testing.T) {
 					a.mu.Unlock()
 					after(30 * time.Second)
 				}
-				equal(t, "told", n.take(), []string{"both demo/a"})
+				equal(t, "told", n.take(), []string{"path demo/a"})
 				if got := n.newest().APIVersion; got != c.want {
 					t.Errorf("apiVersion %s, want %s", got, c.want)
 				}
@@ -368,7 +368,7 @@ func TestGone(t *testing.T) {
 				}
 				a.leave(false)
 				after(time.Minute)
-				equal(t, "told", n.take(), []string{"both demo/comes", "deleted demo/goes"})
+				equal(t, "told", n.take(), []string{"deleted demo/goes", "path demo/comes"})
 				if w.Trouble() != nil {
 					t.Error(w.Trouble())
 				}
@@ -402,7 +402,7 @@ func TestAway(t *testing.T) {
 		}
 		a.leave(false)
 		after(30 * time.Second)
-		equal(t, "told", n.take(), []string{"both demo/b"})
+		equal(t, "told", n.take(), []string{"path demo/b"})
 		log := n.logged()
 		if last := log[len(log)-1]; !strings.Contains(last, "inferenceservices in all namespaces: all is well again after 2h0m") {
 			t.Errorf("last line %q", last)
@@ -478,7 +478,7 @@ func TestRefused(t *testing.T) {
 				a.answer = nil
 				a.mu.Unlock()
 				after(30 * time.Second)
-				equal(t, "told", n.take(), []string{"both demo/a"})
+				equal(t, "told", n.take(), []string{"path demo/a"})
 				if w.Trouble() != nil {
 					t.Error(w.Trouble())
 				}
@@ -511,7 +511,7 @@ func TestToken(t *testing.T) {
 		cfg := a.config()
 		cfg.BearerTokenFile = file
 		w, n := start(t, cfg, Options{})
-		equal(t, "with the first token", n.take(), []string{"both demo/a"})
+		equal(t, "with the first token", n.take(), []string{"path demo/a"})
 		a.mu.Lock()
 		valid = "Bearer second-secret"
 		a.mu.Unlock()
@@ -523,7 +523,7 @@ func TestToken(t *testing.T) {
 		}
 		write("second-secret")
 		after(time.Minute) // client-go drops a refused token at the second refusal: two attempts
-		equal(t, "with the second token", n.take(), []string{"both demo/b"})
+		equal(t, "with the second token", n.take(), []string{"path demo/b"})
 		if all := strings.Join(n.logged(), "\n"); strings.Contains(all, "secret") {
 			t.Errorf("a token was logged: %s", all)
 		}
@@ -554,7 +554,7 @@ func TestSlow(t *testing.T) {
 				after(2 * time.Minute)
 				a.put(kserve, resource, isvc("demo", "b"))
 				synctest.Wait()
-				equal(t, "told", n.take(), []string{"both demo/a", "both demo/b"})
+				equal(t, "told", n.take(), []string{"path demo/a", "path demo/b"})
 			})
 		})
 	}
@@ -578,7 +578,7 @@ func TestDead(t *testing.T) {
 		after(11 * time.Minute) // client-go asks for a watch of 5 to 10 minutes
 		a.put(kserve, resource, isvc("demo", "b"))
 		synctest.Wait()
-		equal(t, "told", n.take(), []string{"both demo/b"})
+		equal(t, "told", n.take(), []string{"path demo/b"})
 	})
 }
 
@@ -620,7 +620,7 @@ func BenchmarkMemory(b *testing.B) {
 			a.put(kserve, resource, isvc(fmt.Sprintf("team-%d", i%100), fmt.Sprintf("model-%d", i), "probe/interval", "30s", "probe/failures", "2/3"))
 		}
 		n := make(chan struct{}, services)
-		w, err := New(a.config(), Options{Upsert: func(state.Service, bool, bool) { n <- struct{}{} }})
+		w, err := New(a.config(), Options{Upsert: func(state.Service, bool) { n <- struct{}{} }})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -645,4 +645,36 @@ func heapInUse() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// Heard is when the API server was last heard, of the namespace for which that is longest ago. Zero is never. While nothing changes it sends a word
+// about once a minute.
+func (w *Watcher) Heard() time.Time {
+	var out time.Time
+	for i, s := range w.sources {
+		s.mu.Lock()
+		if i == 0 || s.heard.Before(out) {
+			out = s.heard
+		}
+		s.mu.Unlock()
+	}
+	return out
+}
+
+// Services are those that are known now, in no order.
+func (w *Watcher) Services() []state.Service {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make([]state.Service, 0, len(w.services))
+	for _, k := range w.services {
+		out = append(out, k.service)
+	}
+	return out
+}
+
+// Len is how many services are known.
+func (w *Watcher) Len() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.services)
 }
