@@ -522,7 +522,7 @@ func TestToken(t *testing.T) {
 			t.Error("an expired token is no trouble")
 		}
 		write("second-secret")
-		after(time.Minute) // client-go drops a refused token at the second refusal: two attempts
+		after(2 * time.Minute) // client-go drops a refused token at the second refusal: two attempts, each after up to 30 s
 		equal(t, "with the second token", n.take(), []string{"path demo/b"})
 		if all := strings.Join(n.logged(), "\n"); strings.Contains(all, "secret") {
 			t.Errorf("a token was logged: %s", all)
