@@ -107,7 +107,7 @@ func onLink(component string, foreign bool) func(*View) []Match {
 				m.Evidence = append(m.Evidence, h.evidence)
 				m.Summary = "the " + component + " calls " + h.value + ", which is not this service's predictor: " + Clip(words, 160)
 			}
-			if down(v, Predictor) {
+			if !foreign && down(v, Predictor) {
 				m.Confidence = Possible
 			}
 			out = append(out, m)

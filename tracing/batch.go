@@ -43,14 +43,17 @@ func NewBatch(e *Exporter, failed func(error)) *Batch {
 	return b
 }
 
-// Export implements probe.Sink. It gives no error: failed hears of what happens later.
+// Export implements probe.Sink. It gives no error: failed hears of what happens later. What was read of the cluster is not kept: spans do not say it,
+// and a thousand runs of it would fill the memory when everything fails at once.
 func (b *Batch) Export(_ context.Context, run *hops.Run) error {
+	lean := *run
+	lean.Snapshots = nil
 	b.mu.Lock()
 	if len(b.waiting) == maxWaiting {
 		b.waiting = append(b.waiting[:0], b.waiting[1:]...)
 		b.dropped++
 	}
-	b.waiting = append(b.waiting, run)
+	b.waiting = append(b.waiting, &lean)
 	full := len(b.waiting)*3 >= batchSpans // a run has three spans at least
 	b.mu.Unlock()
 	if full {

@@ -97,9 +97,13 @@ func TestBatchAway(t *testing.T) {
 		began := time.Now()
 		runs := many(maxWaiting + 10)
 		for _, r := range runs {
+			r.Snapshots = []hops.Snapshot{{}}
 			_ = b.Export(t.Context(), r)
 		}
-		if _, dropped := b.Counts(); dropped != 10 || len(b.waiting) != maxWaiting || b.waiting[0] != runs[10] || time.Since(began) > 0 {
+		if first := b.waiting[0]; first.TraceID != runs[10].TraceID || first.Snapshots != nil || runs[10].Snapshots == nil {
+			t.Errorf("first waits trace %s with %d snapshots; the caller has %d", first.TraceID, len(first.Snapshots), len(runs[10].Snapshots))
+		}
+		if _, dropped := b.Counts(); dropped != 10 || len(b.waiting) != maxWaiting || time.Since(began) > 0 {
 			t.Errorf("%d dropped, %d wait", dropped, len(b.waiting))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
