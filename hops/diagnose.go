@@ -375,7 +375,7 @@ func summarise(ix *index, v *Verdict, worst *Finding, failing map[Door]*Observat
 	case v.State == OK && v.Asleep:
 		v.Summary = fmt.Sprintf("%s is asleep (scaled to zero); the route to it works, the container was not checked", name)
 	case v.State == OK && ix.facts.Live:
-		v.Summary = name + " answers"
+		v.Summary = name + " answers" + unasked(ix.facts.Observations)
 	case v.State == Degraded && worst == nil:
 		v.Summary = name + " answers, but not every time"
 	case v.State == OK:
@@ -395,6 +395,16 @@ func summarise(ix *index, v *Verdict, worst *Finding, failing map[Door]*Observat
 	default:
 		v.Summary = fmt.Sprintf("could not tell whether %s answers", name)
 	}
+}
+
+// unasked says at which front door nobody could ask.
+func unasked(seen []Observation) string {
+	for _, door := range []Door{Outside, ClusterLocal} {
+		if o := doorAnswer(seen, door); o != nil && o.Outcome == NoWay {
+			return "; there was no way to the " + doorName(door)
+		}
+	}
+	return ""
 }
 
 func firstFailed(rows []Row) Row {

@@ -29,8 +29,10 @@ func Wants(f Facts, rules []Rule) []Source {
 			out = append(out, s)
 		}
 	}
-	if outwards && needed[IstioGateways] && tells(&f, IstioGateways) { // few, and without them a door that nobody opens has no cause: before the bound of reads is spent
-		out = append(out, IstioGateways)
+	for _, s := range []Source{IstioGateways, IngressClasses} { // few, and without them a door that nobody opens has no cause: before the bound of reads is spent
+		if outwards && needed[s] && tells(&f, s) {
+			out = append(out, s)
+		}
 	}
 	for _, i := range Known() { // by scope, nearest first
 		if needed[i.Source] && i.Scope != ScopeNone && (outwards || i.Scope == ScopeNamespace) && tells(&f, i.Source) && !slices.Contains(out, i.Source) {

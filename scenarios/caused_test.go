@@ -1,0 +1,52 @@
+package scenarios
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"probe/hops"
+)
+
+// minCaused is how many failure modes are caused for real at the least.
+const minCaused = 70
+
+// TestModesAreCaused counts the failure modes whose rule fires on something recorded on a real cluster, also where a deeper cause explains it away
+// in the verdict. A scenario's own mode must be among them.
+func TestModesAreCaused(t *testing.T) {
+	rules := slices.Clone(hops.Rules())
+	for i := range rules {
+		rules[i].Explains = nil
+	}
+	seen, sure := map[string][]string{}, map[string]bool{}
+	for _, dir := range recordings(t) {
+		run, err := Replay(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range hops.Diagnose(run.Facts(), run.Ended, rules).Findings {
+			seen[f.ID] = append(seen[f.ID], dir)
+			sure[f.ID] = sure[f.ID] || f.Confidence != hops.Possible
+		}
+	}
+	all, err := All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if s.Mode != "" && !slices.ContainsFunc(seen[s.Mode], func(dir string) bool { return strings.HasPrefix(dir, s.Name+string(filepath.Separator)) }) {
+			t.Errorf("%s: no recording of it shows %s", s.Name, s.Mode)
+		}
+	}
+	for id, is := range sure {
+		if !is {
+			delete(sure, id)
+		}
+	}
+	t.Logf("%d modes: %s", len(sure), strings.Join(slices.Sorted(maps.Keys(sure)), ", "))
+	if len(sure) < minCaused {
+		t.Errorf("%d modes are caused, expected at least %d", len(sure), minCaused)
+	}
+}
