@@ -4,6 +4,7 @@ package scenarios
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -16,10 +17,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"probe/hops"
 	"probe/probe"
+	"probe/probe/agent/state"
 	"probe/tracing"
 )
 
@@ -275,8 +278,9 @@ func guides() map[string][]string {
 // Events and traces must tell each by its id within two intervals, and turn back.
 func TestLiveAgent(t *testing.T) {
 	ctx := liveContext(t, 12*time.Minute)
-	c := startAgent(ctx, t, "agent", 5*time.Second)
+	c := startAgent(ctx, t, "agent", 5*time.Second, "--sample", "inputs", "--secret", "caller")
 	c.service(ctx, "healthy/service.yaml", "steady")
+	c.service(ctx, "healthy/service.yaml", "chosen")
 	c.well(ctx, "steady", 3*time.Minute)
 	for name := range guides() {
 		c.service(ctx, name+"/service.yaml", name)
@@ -290,6 +294,7 @@ func TestLiveAgent(t *testing.T) {
 	for name := range guides() {
 		c.mended(ctx, name)
 	}
+	c.chosen(ctx)
 	c.ingress(ctx)
 	if events := c.events(ctx, "steady"); len(events) > 0 {
 		t.Errorf("a false alarm: %q", events)
@@ -324,6 +329,62 @@ func (c *canary) mended(ctx context.Context, service string) {
 		}
 		return fmt.Sprintf("%q", events)
 	})
+}
+
+// inputs are what the annotations of a service may point to.
+const inputs = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: inputs}
+data: {iris.json: '{"instances": [[5.1, 3.5, 1.4, 0.2]]}'}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: caller}
+stringData: {token: live-test-caller}
+`
+
+// chosen sets a service's annotations: its own request and credentials are sent, its expectation is judged, and a setting that cannot be used is told
+// on it while the others hold.
+func (c *canary) chosen(ctx context.Context) {
+	c.Helper()
+	const service = "chosen"
+	c.apply(ctx, []byte(inputs), "")
+	c.annotate(ctx, service, map[string]string{"probe/path": "/v1/models/chosen:predict", "probe/sample": "inputs/iris.json",
+		"probe/credentials": "caller/token", "probe/expect": "body.predictions.size() == 2"})
+	c.until(ctx, 3*c.interval+20*time.Second, service+": one prediction is not taken for two", func() string {
+		if now := c.reasonOf(ctx, service); now != state.UnexpectedResponse {
+			return "it says " + now
+		}
+		return ""
+	})
+	c.annotate(ctx, service, map[string]string{"probe/expect": "body.predictions.size() == 1"})
+	c.well(ctx, service, 3*c.interval+20*time.Second)
+	c.annotate(ctx, service, map[string]string{"probe/max-latency": "soon"})
+	c.until(ctx, 3*c.interval+20*time.Second, service+": the annotation is not told", func() string {
+		events, problems := c.events(ctx, service), c.series(ctx, "probe_settings_problems", service)
+		told := slices.ContainsFunc(events, func(e string) bool {
+			return strings.HasPrefix(e, "ProbeSettings: ") && strings.Contains(e, "probe/max-latency")
+		})
+		if problems != "1" || !told {
+			return fmt.Sprintf("%s problems, %q", problems, events)
+		}
+		return ""
+	})
+	c.well(ctx, service, 0)
+}
+
+// annotate sets annotations of a service.
+func (c *canary) annotate(ctx context.Context, service string, annotations map[string]string) {
+	c.Helper()
+	raw, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	if err != nil {
+		c.Fatal(err)
+	}
+	kind := schema.GroupVersionResource{Group: "serving.kserve.io", Version: "v1beta1", Resource: "inferenceservices"}
+	if _, err := c.k.dyn.Resource(kind).Namespace(c.sp.name).Patch(ctx, service, types.MergePatchType, raw, metav1.PatchOptions{}); err != nil {
+		c.Fatal(err)
+	}
 }
 
 // ingress is the fifth: the controller that makes routes of Knative Ingresses is stopped, and started again.
