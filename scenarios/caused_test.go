@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"probe/hops"
+	"probe/probe/capture"
 )
 
 // minCaused is how many failure modes are caused for real at the least.
@@ -22,7 +23,7 @@ func TestModesAreCaused(t *testing.T) {
 	}
 	seen, sure := map[string][]string{}, map[string]bool{}
 	for _, dir := range recordings(t) {
-		run, err := Replay(dir)
+		run, _, err := capture.Load(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
