@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"probe/hops"
@@ -98,4 +99,19 @@ func TestOrderOfRulesDoesNotMatter(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Beside the local gateway's Service others may be named for it; the one that is meant is named.
+func TestTheLocalGatewayThatExistsIsNamed(t *testing.T) {
+	for _, c := range loadCases(t, "kserve-gateway-reference-wrong") {
+		if c.name != "fires-gateway-of-before" {
+			continue
+		}
+		v := hops.Diagnose(c.facts, c.now, hops.Rules())
+		if len(v.Findings) == 0 || !strings.HasSuffix(v.Findings[0].Summary, "; the local gateway of this cluster is knative-local-gateway.istio-system") {
+			t.Errorf("%+v", v.Findings)
+		}
+		return
+	}
+	t.Error("the case is not there any more")
 }

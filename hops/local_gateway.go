@@ -47,7 +47,7 @@ func nextHops(v *View) []nextHop {
 		n := nextHop{host: host}
 		n.svc, n.absent = systemService(v, host)
 		for _, o := range services {
-			if n.absent && localGatewayName(o.Name) {
+			if n.absent && localGatewayName(o.Name) && (n.other == nil || len(o.Name) < len(n.other.Name)) { // others are named for it
 				n.other = o
 			}
 		}
