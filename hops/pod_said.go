@@ -217,7 +217,16 @@ func mended(v *View, s Step, pod string, at time.Time, proof func(Event) bool) b
 		}
 	}
 	ready, _ := v.Service().Condition("Ready")
-	return ready.True() && !at.IsZero() && ready.Since.After(at)
+	part, _ := v.Service().Condition(partReady(s.Component))
+	return ready.True() && !part.False() && !at.IsZero() && ready.Since.After(at)
+}
+
+// partReady is the condition of the InferenceService for one component. KServe calls the whole Ready while the explainer is not.
+func partReady(component string) string {
+	if component == "" {
+		return ""
+	}
+	return strings.ToUpper(component[:1]) + component[1:] + "Ready"
 }
 
 // ranContainers says whether an event proves that a pod got past scheduling and init containers: its readiness was probed, or one of its
