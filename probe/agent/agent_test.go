@@ -583,3 +583,80 @@ func TestRunsAndEnds(t *testing.T) {
 		<-ended
 	})
 }
+
+// begin runs an agent until the test ends. Results are told on the channel.
+func (b *bench) begin() <-chan *state.Result {
+	seen := make(chan *state.Result, 100)
+	b.a.c.Seen = func(r *state.Result, _ state.Status) { seen <- r }
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan struct{})
+	go func() {
+		b.a.Run(ctx)
+		close(ended)
+	}()
+	b.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	return seen
+}
+
+// Somebody waits for a service that was just made, and for what a change of its annotations does: neither waits for a turn of an hour.
+func TestNewsAreProbedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, map[string]string{"enabled": "false"})
+		seen := b.begin()
+		young := b.service(map[string]string{"interval": "1h"})
+		young.Created = time.Now()
+		began := time.Now()
+		b.a.Upsert(young, false)
+		<-seen
+		if took := time.Since(began); took > soon {
+			t.Errorf("the first probe of a new service came after %s", took)
+		}
+		time.Sleep(20 * time.Minute) // the next is due in the hour
+		for len(seen) > 0 {
+			<-seen
+		}
+		changed := young
+		changed.Annotations = map[string]string{"interval": "1h", "expect": "status == 418"}
+		began = time.Now()
+		b.a.Upsert(changed, false)
+		if r := <-seen; time.Since(began) > soon || r.Reason != state.UnexpectedResponse {
+			t.Errorf("after %s: %s %s", time.Since(began), r.State, r.Reason)
+		}
+	})
+}
+
+// sink counts what is exported.
+type sink struct{ runs []*hops.Run }
+
+func (s *sink) Export(_ context.Context, run *hops.Run) error {
+	s.runs = append(s.runs, run)
+	return nil
+}
+
+// Of healthy runs one in Record is exported, of others each one.
+func TestOnlySomeHealthyRunsAreExported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		out := &sink{}
+		b.a.c.Sink = out
+		b.probe() // the path is known from now on
+		const runs = 12
+		for range runs {
+			b.a.once(t.Context(), b.ref, time.Now())
+		}
+		if n := len(out.runs); n != runs/4 {
+			t.Errorf("%d of %d healthy runs, want one in 4", n, runs)
+		}
+		before := len(out.runs)
+		b.g.set(500, "Internal Server Error")
+		for range 5 {
+			b.a.once(t.Context(), b.ref, time.Now())
+		}
+		if n := len(out.runs) - before; n != 5 {
+			t.Errorf("%d of 5 failed runs", n)
+		}
+	})
+}

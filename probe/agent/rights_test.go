@@ -67,3 +67,19 @@ func TestRightsOnlyRead(t *testing.T) {
 		}
 	}
 }
+
+// System lets a probe read where gateways and controllers live, and nothing of the whole cluster.
+func TestRightsSystem(t *testing.T) {
+	var where []string
+	for _, o := range (Rights{Namespace: "models", Name: "probe", System: true}).Objects() {
+		switch o := o.(type) {
+		case *rbacv1.Role:
+			where = append(where, o.Namespace)
+		case *rbacv1.ClusterRole:
+			t.Errorf("a ClusterRole: %+v", o.Rules)
+		}
+	}
+	if want := append([]string{"models"}, systemNamespaces[:]...); !slices.Equal(where, want) {
+		t.Errorf("roles in %v, want %v", where, want)
+	}
+}
