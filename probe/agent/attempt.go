@@ -43,6 +43,7 @@ func (a *attempt) prepare(ctx context.Context) (problems []string) {
 		a.meets = e
 	}
 	if a.meets != nil {
+		a.bodies = map[string][]byte{}
 		a.o.Body = func(span string, body []byte) {
 			a.mu.Lock()
 			defer a.mu.Unlock()

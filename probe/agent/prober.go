@@ -89,7 +89,7 @@ func (p *prober) probe(ctx context.Context, t *target, due time.Time, first *giv
 		t.flow, t.stale = nil, false
 	}
 	t.mu.Unlock()
-	a := &attempt{prober: p, t: t, set: set, first: first, bodies: map[string][]byte{}}
+	a := &attempt{prober: p, t: t, set: set, first: first}
 	a.res = state.Result{Ref: svc.Ref, UID: svc.UID, Due: due, Started: p.now(), Interval: set.Interval, N: set.N, M: set.M}
 	more := a.prepare(ctx)
 	a.res.Problems = append(append([]string(nil), problems...), more...)
