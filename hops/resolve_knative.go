@@ -13,12 +13,13 @@ import (
 
 // knative reads a component of Knative mode.
 func (r *resolver) knative(c *ComponentState) {
+	var canary *Object
 	for _, o := range r.objects(KnativeServices) {
 		if ComponentOf(o) != c.Name {
 			continue
 		}
 		if stable, ok := strings.CutSuffix(o.Name, "-canary"); ok && r.named(KnativeServices, stable+"-default") != nil {
-			r.unknown("KFServing's canary " + o.Name + " is not followed: its weight stands in the VirtualService")
+			canary = o
 			continue
 		}
 		c.Service = o.Name
@@ -37,8 +38,31 @@ func (r *resolver) knative(c *ComponentState) {
 	if c.Service == "" {
 		r.fromRevisions(c)
 	}
+	if canary != nil {
+		r.canary(c, canary)
+	}
 	for i := range c.Revisions {
 		r.revision(c, &c.Revisions[i])
+	}
+}
+
+// canary adds the revisions of KFServing's canary, which was a Knative Service of its own, with the share of the requests that the InferenceService
+// gives it (v1alpha2, spec.canaryTrafficPercent).
+func (r *resolver) canary(c *ComponentState, o *Object) {
+	var svc serving.Service
+	if err := o.Decode(&svc); err != nil {
+		r.unknown(err.Error())
+		return
+	}
+	share := min(max(r.isvc.Int("spec", "canaryTrafficPercent"), 0), 100)
+	var own ComponentState
+	r.traffic(&own, svc.Status.Traffic, svc.Status.LatestCreatedRevisionName)
+	for i := range c.Revisions {
+		c.Revisions[i].Weight = c.Revisions[i].Weight * (100 - share) / 100
+	}
+	for _, v := range own.Revisions {
+		v.Weight = v.Weight * share / 100
+		c.Revisions = append(c.Revisions, v)
 	}
 }
 
