@@ -56,14 +56,16 @@ func answersOnLoopback(v *View) []Match {
 		o := &seen[i]
 		switch {
 		case o.Step.Hop == Container && o.Vantage == PortForward && o.OK():
-			good = o
+			if good == nil {
+				good = o
+			}
 		case o.Outcome == Refused && (o.Step.Hop == Client || o.Step.Hop == Revision || o.Step.Hop == Container && o.Vantage == InPod),
 			o.Status == 503 && strings.Contains(strings.ToLower(o.Body), "connection refused") && strings.HasPrefix(o.Body, "upstream connect error"),
 			o.Status == 503 && strings.Contains(o.Body, "delayed connect error: 111"):
 			bad = o
 		}
 	}
-	if good == nil || bad == nil || v.Flow().Mode != Standard {
+	if good == nil || bad == nil || v.Flow().Mode != Standard || !bad.Start.IsZero() && !bad.Start.After(good.ended()) { // it may have begun to listen in between
 		return nil
 	}
 	return []Match{{Step: v.behind(Container, good), Confidence: Likely, Evidence: []Evidence{RequestEvidence(good, "status", text(float64(good.Status))), RequestEvidence(bad, "answer", sawLiterally(bad))},
@@ -107,7 +109,7 @@ func refusesKubelet(v *View) []Match {
 			if served >= 0 {
 				found.Evidence = append(found.Evidence, LineEvidence(logs[served]))
 			}
-			if served >= 0 || o.Start.Before(e.Last) {
+			if served >= 0 || o.ended().Before(e.Last) {
 				found.Confidence, found.Severity = Certain, ""
 			} else if e.Count < 3 {
 				continue
@@ -117,6 +119,9 @@ func refusesKubelet(v *View) []Match {
 	}
 	return unlessAnswered(v, latest(merge(out), 3))
 }
+
+// ended is when an answer was there: a server that was only starting may have kept the request waiting until then.
+func (o *Observation) ended() time.Time { return o.Start.Add(o.Took) }
 
 // runsSince is when the model's container of a pod was started last; zero when it is not known.
 func runsSince(p PodState) time.Time {
