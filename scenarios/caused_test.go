@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"probe/hops"
@@ -22,16 +23,25 @@ func TestModesAreCaused(t *testing.T) {
 		rules[i].Explains = nil
 	}
 	seen, sure := map[string][]string{}, map[string]bool{}
-	for _, dir := range recordings(t) {
-		run, _, err := capture.Load(dir)
-		if err != nil {
-			t.Fatal(err)
+	var mu sync.Mutex
+	t.Run("recordings", func(t *testing.T) {
+		for _, dir := range recordings(t) {
+			t.Run(dir, func(t *testing.T) {
+				t.Parallel()
+				run, _, err := capture.Load(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				found := hops.Diagnose(run.Facts(), run.Ended, rules).Findings
+				mu.Lock()
+				defer mu.Unlock()
+				for _, f := range found {
+					seen[f.ID] = append(seen[f.ID], dir)
+					sure[f.ID] = sure[f.ID] || f.Confidence != hops.Possible
+				}
+			})
 		}
-		for _, f := range hops.Diagnose(run.Facts(), run.Ended, rules).Findings {
-			seen[f.ID] = append(seen[f.ID], dir)
-			sure[f.ID] = sure[f.ID] || f.Confidence != hops.Possible
-		}
-	}
+	})
 	all, err := All()
 	if err != nil {
 		t.Fatal(err)

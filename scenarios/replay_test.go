@@ -36,6 +36,7 @@ func TestReplay(t *testing.T) {
 			}
 			seen++
 			t.Run(s.Name+"/"+name, func(t *testing.T) {
+				t.Parallel()
 				run, err := Replay(dir)
 				if err != nil {
 					t.Fatal(err)
