@@ -241,10 +241,38 @@ func (s *space) undo(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("putting back %s: %w", &c.Object, err))
 		}
 	}
+	for _, c := range s.changes {
+		if c.Kind == "Deployment" && len(errs) == 0 {
+			errs = append(errs, s.k.available(ctx, c.Object)...)
+		}
+	}
 	if len(errs) == 0 {
 		s.changes = nil
 	}
 	return errors.Join(errs...)
+}
+
+// available waits until a Deployment that was put back has its pods again: whatever comes next would see it missing.
+func (k *kube) available(ctx context.Context, at Object) []error {
+	for {
+		o, _, err := k.get(ctx, at, at.Namespace)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		said := ""
+		if err == nil {
+			want, _, _ := unstructured.NestedInt64(o.Object, "spec", "replicas")
+			have, _, _ := unstructured.NestedInt64(o.Object, "status", "availableReplicas")
+			seen, managed, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration")
+			if !managed || seen >= o.GetGeneration() && have >= want { // one without a status has no controller that would start pods
+				return nil
+			}
+			said = fmt.Sprintf("%d of %d pods are available", have, want)
+		}
+		if !probe.Pause(ctx, time.Second) {
+			return []error{errors.Join(fmt.Errorf("%s was put back and is not whole again: %s", &at, said), err)}
+		}
+	}
 }
 
 func (k *kube) takeBack(ctx context.Context, c change) error {

@@ -256,3 +256,32 @@ func TestBesideAnother(t *testing.T) {
 		t.Errorf("it wrote: %s", l)
 	}
 }
+
+// What a scenario stopped is not put back before its pods are there: the next one would find it missing.
+func TestPutBackWaitsForPods(t *testing.T) {
+	a := newAPI(t)
+	k, err := newKube(a.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods := func(available float64) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.objects[controller]["status"] = map[string]any{"observedGeneration": 1.0, "availableReplicas": available}
+	}
+	at := Object{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "knative-serving", Name: "net-istio-controller"}
+	pods(0)
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if errs := k.available(short, at); len(errs) != 1 || !strings.Contains(errs[0].Error(), "0 of 1 pods are available") {
+		t.Errorf("while there is none: %v", errs)
+	}
+	pods(1)
+	if errs := k.available(t.Context(), at); len(errs) > 0 {
+		t.Errorf("when it is there: %v", errs)
+	}
+	at.Name = "gone"
+	if errs := k.available(t.Context(), at); len(errs) > 0 {
+		t.Errorf("one that is gone is not waited for: %v", errs)
+	}
+}
