@@ -65,7 +65,7 @@ func answersOnLoopback(v *View) []Match {
 			bad = o
 		}
 	}
-	if good == nil || bad == nil || v.Flow().Mode != Standard || !bad.Start.IsZero() && !bad.Start.After(good.ended()) { // it may have begun to listen in between
+	if good == nil || bad == nil || v.Flow().Mode != Standard || !bad.Start.IsZero() && !bad.Start.After(good.Ended()) { // it may have begun to listen in between
 		return nil
 	}
 	return []Match{{Step: v.behind(Container, good), Confidence: Likely, Evidence: []Evidence{RequestEvidence(good, "status", text(float64(good.Status))), RequestEvidence(bad, "answer", sawLiterally(bad))},
@@ -109,7 +109,7 @@ func refusesKubelet(v *View) []Match {
 			if served >= 0 {
 				found.Evidence = append(found.Evidence, LineEvidence(logs[served]))
 			}
-			if served >= 0 || o.ended().Before(e.Last) {
+			if served >= 0 || o.Ended().Before(e.Last) {
 				found.Confidence, found.Severity = Certain, ""
 			} else if e.Count < 3 {
 				continue
@@ -119,9 +119,6 @@ func refusesKubelet(v *View) []Match {
 	}
 	return unlessAnswered(v, latest(merge(out), 3))
 }
-
-// ended is when an answer was there: a server that was only starting may have kept the request waiting until then.
-func (o *Observation) ended() time.Time { return o.Start.Add(o.Took) }
 
 // runsSince is when the model's container of a pod was started last; zero when it is not known.
 func runsSince(p PodState) time.Time {

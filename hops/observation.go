@@ -97,6 +97,9 @@ func (o *Observation) OK() bool {
 	return o.Asked != Knock || o.Hash() != ""
 }
 
+// Ended is when the request was over. A server that was only starting may have kept it waiting until then.
+func (o *Observation) Ended() time.Time { return o.Start.Add(o.Took) }
+
 // Hash is the echoed K-Network-Hash of a knock: that of the Knative Ingress that the gateway was programmed from
 // (knative.dev/networking/pkg/http/header, HashKey). The word that was sent, "override", does not count.
 func (o *Observation) Hash() string {

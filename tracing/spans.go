@@ -265,7 +265,7 @@ func (b *builder) extent(p *place, at time.Time) (start, end time.Time) {
 		if start.IsZero() || o.Start.Before(start) {
 			start = o.Start
 		}
-		if e := o.Start.Add(o.Took); e.After(end) {
+		if e := o.Ended(); e.After(end) {
 			end = e
 		}
 	}
