@@ -15,6 +15,7 @@ SRC=$CACHE/src     # build directories
 IMAGES=$CACHE/images # one file an image: its full name, whose tag is the hash of what went into it
 LOG=$CACHE/log     # the output of the last run of each step
 export KUBECONFIG=$CACHE/kubeconfig
+DELETED=$CACHE/deleted # the mark of kind/down for a node that it could not reach
 mkdir -p "$BIN" "$SRC" "$IMAGES" "$LOG"
 
 die() { printf 'kind: %s\n' "$*" >&2; exit 1; }
