@@ -68,6 +68,20 @@ func controlPlaneRules() []Rule {
 			Match:    controllerBehind,
 		},
 		{
+			ID: "knative-controller-down", Hop: ControlPlane,
+			Title: "Knative's controller is down: what runs goes on, nothing new is made and nothing that moves is followed",
+			Means: "The controller of Knative Serving makes Configurations, Revisions, Deployments and routes, and keeps the endpoints of revisions. Without it a new or changed service gets no pods and no route, and a service whose pods are replaced loses its endpoints. Nothing is wrong with the service.",
+			Fix:   "`kubectl get deploy,pods -n knative-serving -l app=controller` and `kubectl logs -n knative-serving deploy/controller`: bring it up; once it runs it waits up to a minute for the leases of its predecessor",
+			Looks: Looks{
+				Status: "new Knative Services without status; changed ones with observedGeneration behind; existing ones Ready=True",
+				Client: "existing services 200 until their pods are replaced, then 503; a new one 404 with an empty body",
+			},
+			Needs: []Source{SystemDeployments, SystemPods, KnativeServices, Configurations, Routes, Revisions, EndpointSlices, Pods},
+			Explains: []string{"stale-endpoints", "revision-missing-waiting", "kserve-virtualservice-missing", "wrong-host-no-route", "no-healthy-backends",
+				"route-target-missing"},
+			Match: knativeControllerDown,
+		},
+		{
 			ID: "istiod-down", Hop: ControlPlane,
 			Title: "istiod is down: the gateways keep what they had and learn nothing new",
 			Means: "Istio's control plane hands routes to the gateways. Without it hosts from before go on answering, and new or changed ones do not arrive. Nothing is wrong with the service.",
@@ -238,6 +252,31 @@ func controllerBehind(v *View) []Match {
 		out = append(out, m)
 	}
 	return out
+}
+
+var knativeController = regexp.MustCompile(`^controller(-[0-9a-z]+-[0-9a-z]{5})?$`)
+
+// knativeControllerDown finds it by its pods or Deployment. It hurts what it has not looked at yet, and services whose pods have moved.
+func knativeControllerDown(v *View) []Match {
+	up, known, why := systemWorkload(v, knativeController)
+	m := Match{Step: Step{Hop: ControlPlane}, Severity: Warning, Evidence: why[:min(len(why), 2)]}
+	for _, s := range []Source{KnativeServices, Configurations, Routes, Revisions} {
+		for _, o := range v.Objects(s) {
+			if seen := o.Int("status", "observedGeneration"); !o.Partial && o.Int("metadata", "generation") > seen && m.Severity == Warning {
+				m.Severity = Error
+				m.Summary = "Knative's controller is down and has not looked at " + o.Ref().String()
+				m.Evidence = append(m.Evidence, FieldEvidence(o, o.Str("metadata", "generation"), "metadata", "generation"))
+			}
+		}
+	}
+	for _, stale := range staleEndpoints(v) {
+		m.Severity, m.Summary = Error, "Knative's controller is down: "+stale.Summary
+		m.Evidence = append(m.Evidence, stale.Evidence...)
+	}
+	if up || !known || v.Flow().Mode == Standard {
+		return nil
+	}
+	return []Match{m}
 }
 
 var (

@@ -7,7 +7,7 @@ import (
 )
 
 func revisionRules() []Rule {
-	return []Rule{
+	return append([]Rule{
 		{
 			ID: "image-digest-resolution-failed", Hop: Revision,
 			Title: "Knative could not ask the registry for the image's digest, so there is no pod",
@@ -103,7 +103,7 @@ func revisionRules() []Rule {
 			Explains: []string{"progress-deadline-exceeded", "revision-missing-waiting", "no-healthy-backends", "kserve-virtualservice-missing", "wrong-host-no-route"},
 			Match:    notOwned,
 		},
-	}
+	}, endpointRules()...)
 }
 
 // digest is the stable part of what the Knative controller says (knative.dev/serving/pkg/reconciler/revision/background.go); before 0.21 it said

@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// Labels that tell what a pod belongs to (knative.dev/serving/pkg/apis/serving/register.go, kserve/pkg/constants/constants.go; the last two
-// are KFServing's).
+// Labels that tell what a pod belongs to (knative.dev/serving/pkg/apis/serving/register.go, kserve/pkg/constants/constants.go; the old one is
+// KFServing's), and which of a revision's Services a slice is of (knative.dev/serving/pkg/networking/constants.go).
 const (
-	labelService   = "serving.kserve.io/inferenceservice"
-	labelOldSvc    = "serving.kubeflow.org/inferenceservice"
-	labelComponent = "component"
-	labelRevision  = "serving.knative.dev/revision"
+	labelServiceType = "networking.internal.knative.dev/serviceType"
+	labelService     = "serving.kserve.io/inferenceservice"
+	labelOldSvc      = "serving.kubeflow.org/inferenceservice"
+	labelComponent   = "component"
+	labelRevision    = "serving.knative.dev/revision"
 )
 
 // PodState is one pod.
