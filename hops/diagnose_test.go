@@ -115,14 +115,3 @@ func TestTheLocalGatewayThatExistsIsNamed(t *testing.T) {
 	}
 	t.Error("the case is not there any more")
 }
-
-// TestStaleEndpointsOfSome: where one address still leads to a pod requests may get through.
-func TestStaleEndpointsOfSome(t *testing.T) {
-	for _, c := range loadCases(t, "stale-endpoints") {
-		for _, f := range hops.Diagnose(c.facts, c.now, hops.Rules()).Findings {
-			if some := strings.HasPrefix(c.name, "fires-some"); f.ID == "stale-endpoints" && (f.Severity == hops.Warning) != some {
-				t.Errorf("%s: %s", c.name, f.Severity)
-			}
-		}
-	}
-}

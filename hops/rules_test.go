@@ -1,6 +1,7 @@
 package hops_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -22,7 +23,8 @@ var _ = flag.Bool("update", false, "rewrite golden files")
 // when0 is a time of no importance.
 var when0 = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
-// ruleCase is one directory of a rule's txtar file: fires-NAME, of which fires-note-NAME may find notes alone, or silent-NAME. Its files are
+// ruleCase is one directory of a rule's txtar file: fires-NAME, or fires-SEVERITY-NAME where all that is found has that severity, or silent-NAME. Its
+// files are
 //
 //	case.yaml              service: ns/name, now: RFC 3339, full: [sources read in full], live: true
 //	objects.yaml           Kubernetes objects, events among them, several documents
@@ -173,7 +175,7 @@ func TestRules(t *testing.T) {
 				case c.fires():
 					fired++
 					checkEvidence(t, c, matches)
-					checkNotes(t, c, matches)
+					checkSeverity(t, c, r, matches)
 				default:
 					silent++
 				}
@@ -216,12 +218,15 @@ func checkEvidence(t *testing.T, c ruleCase, matches []hops.Match) {
 	}
 }
 
-// checkNotes demands that a case which is worth a note finds nothing more.
-func checkNotes(t *testing.T, c ruleCase, matches []hops.Match) {
+// checkSeverity demands of a case that names a severity that all its findings have it; a rule that does not give one means an error.
+func checkSeverity(t *testing.T, c ruleCase, r hops.Rule, matches []hops.Match) {
 	t.Helper()
 	for _, m := range matches {
-		if strings.HasPrefix(c.name, "fires-note") && m.Severity != hops.Note {
-			t.Errorf("%s: severity %q: %s", c.name, m.Severity, m.Summary)
+		got := cmp.Or(m.Severity, r.Severity, hops.Error)
+		for _, s := range []hops.Severity{hops.Note, hops.Warning, hops.Error} {
+			if strings.HasPrefix(c.name, "fires-"+string(s)+"-") && got != s {
+				t.Errorf("%s: severity %q: %s", c.name, got, m.Summary)
+			}
 		}
 	}
 }
