@@ -23,7 +23,7 @@ var _ = flag.Bool("update", false, "rewrite golden files")
 // when0 is a time of no importance.
 var when0 = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
-// ruleCase is one directory of a rule's txtar file: fires-NAME, or fires-SEVERITY-NAME where all that is found has that severity, or silent-NAME. Its
+// ruleCase is one directory of a rule's txtar file: fires-NAME, or fires-note-NAME, fires-warning-NAME or fires-error-NAME where all that is found has that severity, or silent-NAME. Its
 // files are
 //
 //	case.yaml              service: ns/name, now: RFC 3339, full: [sources read in full], live: true
@@ -223,8 +223,8 @@ func checkSeverity(t *testing.T, c ruleCase, r hops.Rule, matches []hops.Match) 
 	t.Helper()
 	for _, m := range matches {
 		got := cmp.Or(m.Severity, r.Severity, hops.Error)
-		for _, s := range []hops.Severity{hops.Note, hops.Warning, hops.Error} {
-			if strings.HasPrefix(c.name, "fires-"+string(s)+"-") && got != s {
+		for word, s := range map[string]hops.Severity{"note": hops.Note, "warning": hops.Warning, "error": hops.Error} {
+			if strings.HasPrefix(c.name, "fires-"+word+"-") && got != s {
 				t.Errorf("%s: severity %q: %s", c.name, got, m.Summary)
 			}
 		}
