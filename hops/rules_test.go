@@ -23,8 +23,8 @@ var _ = flag.Bool("update", false, "rewrite golden files")
 // when0 is a time of no importance.
 var when0 = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
-// ruleCase is one directory of a rule's txtar file: fires-NAME, or fires-note-NAME, fires-warning-NAME or fires-error-NAME where all that is found has that severity, or silent-NAME. Its
-// files are
+// ruleCase is one directory of a rule's txtar file: silent-NAME, fires-NAME, or fires-note-NAME, fires-warning-NAME or fires-error-NAME where all
+// that is found has that severity. Its files are
 //
 //	case.yaml              service: ns/name, now: RFC 3339, full: [sources read in full], live: true
 //	objects.yaml           Kubernetes objects, events among them, several documents
