@@ -47,6 +47,11 @@ func (e *Expect) first(v *hops.Verdict) string {
 	return ""
 }
 
+// guessed says whether a cause is expected and the one that is named is only possible.
+func (e *Expect) guessed(v *hops.Verdict) bool {
+	return e.ID != "" && len(v.Findings) > 0 && v.Findings[0].Confidence == hops.Possible
+}
+
 // outsideStatus is the last answer of the outside door to a real request.
 func outsideStatus(run *hops.Run) int {
 	status := 0

@@ -95,7 +95,7 @@ func TestLiveScenarios(t *testing.T) {
 			t.Fatalf("PROBE_LOOKS=%s: give how often a healthy scenario is to be looked at", looks)
 		}
 	}
-	r.Parallel = 5 // they mostly wait
+	r.Parallel = 4 // they mostly wait
 	sum, err := r.Run(liveContext(t, 75*time.Minute), chosen(t))
 	if err != nil {
 		t.Fatal(err)

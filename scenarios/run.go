@@ -223,7 +223,8 @@ func (r *Runner) ok(ctx context.Context, ref hops.Ref, within time.Duration) err
 	}
 }
 
-// look probes until the verdict is as expected, times times in a row, or the time is up. Its error says that there is no verdict at all.
+// look probes until the verdict is as expected, times times in a row, or the time is up. A cause that is only possible is taken when the time is up and
+// nothing surer came. Its error says that there is no verdict at all.
 func (a *attempt) look(ctx context.Context, name string, e Expect, within time.Duration, times int) error {
 	a.res.Looks = append(a.res.Looks, Look{Name: name, Expect: e})
 	l := &a.res.Looks[len(a.res.Looks)-1]
@@ -233,9 +234,11 @@ func (a *attempt) look(ctx context.Context, name string, e Expect, within time.D
 		if err == nil && ctx.Err() == nil {
 			l.Run, l.Why = run, e.compare(&run)
 			a.seen(l, a.Now().Sub(began))
-			if len(l.Why) == 0 {
+			switch {
+			case len(l.Why) == 0 && e.guessed(&run.Verdict): // something surer may come
+			case len(l.Why) == 0:
 				good++
-			} else if good > 0 {
+			case good > 0:
 				l.Why = append(l.Why, fmt.Sprintf("it was as expected %d times before", good))
 				return nil
 			}

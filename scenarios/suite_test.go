@@ -97,6 +97,33 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestRunGuess: a cause that is only possible is looked at again until a surer one comes or the time is up.
+func TestRunGuess(t *testing.T) {
+	for _, sure := range []bool{true, false} {
+		looks, normal := 0, verdicts(t)
+		r := newRunner(newAPI(t), func(ctx context.Context, o probe.Options) (hops.Run, error) {
+			run, err := normal(ctx, o)
+			if o.Ref.Namespace == prefix+"oom-killed" {
+				if looks++; looks < 3 || !sure {
+					run.Verdict.Findings[0].Confidence = hops.Possible
+				}
+			}
+			return run, err
+		})
+		list := named(t, "oom-killed")
+		list[0].Settle.Duration = 200 * time.Millisecond
+		sum, err := r.Run(t.Context(), list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res := sum.Results[0]
+		guessed := res.Scenario.Expect.guessed(&res.Looks[0].Run.Verdict)
+		if res.Status != Passed || guessed == sure || sure && looks != 3 || !sure && looks < 3 {
+			t.Errorf("sure at last %v: %s after %d looks, guessed %v: %v", sure, res.Status, looks, guessed, res.Why)
+		}
+	}
+}
+
 func TestRunNotAsExpected(t *testing.T) {
 	tests := map[string]struct {
 		probe  func(a *api, o probe.Options, cancel func()) (hops.Run, error)
