@@ -64,10 +64,16 @@ func outsideStatus(run *hops.Run) int {
 }
 
 // String is the expectation in a few words.
-func (e *Expect) String() string { return words(e.State, e.Hop, e.ID, e.Asleep) }
+func (e *Expect) String() string {
+	states := []string{string(e.State)}
+	for _, s := range e.OrState {
+		states = append(states, string(s))
+	}
+	return words(strings.Join(states, " or "), e.Hop, strings.Join(append([]string{e.ID}, e.Or...), " or "), e.Asleep)
+}
 
-func words(state hops.State, hop hops.Hop, id string, asleep bool) string {
-	out := []string{string(state)}
+func words(state string, hop hops.Hop, id string, asleep bool) string {
+	out := []string{state}
 	if asleep {
 		out = append(out, "asleep")
 	}

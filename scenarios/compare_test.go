@@ -34,3 +34,13 @@ func TestDriftAmongAlternatives(t *testing.T) {
 		}
 	}
 }
+
+func TestExpectString(t *testing.T) {
+	e := Expect{State: hops.Failed, OrState: []hops.State{hops.Degraded, hops.Inconclusive}, Hop: hops.Pod, ID: "quota-exceeded", Or: []string{"pvc-not-bound"}, Asleep: true}
+	if got, want := e.String(), "Failed or Degraded or Inconclusive asleep at pod quota-exceeded or pvc-not-bound"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := (&Expect{State: hops.OK}).String(); got != "OK" {
+		t.Errorf("%q, want OK", got)
+	}
+}

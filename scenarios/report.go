@@ -51,7 +51,7 @@ func Table(w io.Writer, s *Summary) error {
 }
 
 func verdictWords(v *hops.Verdict, e *Expect) string {
-	return words(v.State, v.Step.Hop, e.first(v), v.Asleep)
+	return words(string(v.State), v.Step.Hop, e.first(v), v.Asleep)
 }
 
 // The JSON form. It only grows.
