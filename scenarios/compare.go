@@ -69,7 +69,8 @@ func (e *Expect) String() string {
 	for _, s := range e.OrState {
 		states = append(states, string(s))
 	}
-	return words(strings.Join(states, " or "), e.Hop, strings.Join(append([]string{e.ID}, e.Or...), " or "), e.Asleep)
+	ids := slices.DeleteFunc(append([]string{e.ID}, e.Or...), func(id string) bool { return id == "" })
+	return words(strings.Join(states, " or "), e.Hop, strings.Join(ids, " or "), e.Asleep)
 }
 
 func words(state string, hop hops.Hop, id string, asleep bool) string {
