@@ -179,8 +179,11 @@ func onServerLine(words Pattern) func(*View) []Match {
 	})
 }
 
-// lastWords finds logs of the model server that end with a traceback, of pods that are not ready or not known. A server that said that it listens
-// got past its start: what it prints later is of a request.
+// servedLine tells a line in which a server notes a request, as uvicorn and gunicorn do.
+var servedLine = regexp.MustCompile(`"(?:GET|HEAD|POST|PUT|DELETE) \S+ HTTP/[\d.]+" \d{3}\b`)
+
+// lastWords finds logs of the model server that end with a traceback, of pods that are not ready or not known. A server that said that it listens, or
+// that it was asked, got past its start: what it prints later is of a request.
 func lastWords(v *View) []Match {
 	type run struct {
 		pod      string
@@ -199,7 +202,8 @@ func lastWords(v *View) []Match {
 		}
 		last[key] = l
 		trace[key] = trace[key] || hasAny(l.Text, "Traceback (most recent call last)", "panic:")
-		past[key] = past[key] || storageSigns.Match(l.Text) || listening.MatchString(l.Text) || hasAny(l.Text, "Application startup complete")
+		past[key] = past[key] || storageSigns.Match(l.Text) || listening.MatchString(l.Text) || servedLine.MatchString(l.Text) ||
+			hasAny(l.Text, "Application startup complete")
 	}
 	pods := v.Pods()
 	var out []Match
