@@ -103,6 +103,7 @@ func TestLiveScenarios(t *testing.T) {
 	for i := range sum.Results {
 		res := &sum.Results[i]
 		t.Run(res.Scenario.Name, func(t *testing.T) {
+			t.Cleanup(func() { keep(t, res) })
 			if res.Status != Passed {
 				t.Fatalf("%s: %s", res.Status, strings.Join(res.Why, "; "))
 			}
@@ -194,4 +195,20 @@ func gaps(run *hops.Run, spans []hops.Span) []string {
 		}
 	}
 	return out
+}
+
+// keep saves what a scenario that failed has seen, for the evidence is gone from the cluster.
+func keep(t *testing.T, res *Result) {
+	t.Helper()
+	if !t.Failed() || len(res.Looks) == 0 {
+		return
+	}
+	dir, err := os.MkdirTemp("", "probe-seen-"+res.Scenario.Name+"-")
+	if err == nil {
+		err = res.SaveLooks(dir)
+	}
+	if err != nil {
+		t.Fatalf("what was seen could not be kept in %s: %v", dir, err)
+	}
+	t.Logf("what was seen, for probe explain, is in %s", dir)
 }

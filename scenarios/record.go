@@ -43,6 +43,18 @@ func Record(dir string, res *Result, anew bool) ([]string, error) {
 	return drift, errors.Join(bad...)
 }
 
+// SaveLooks saves a capture of each look below dir, and under the look's name with a number those of the verdicts that came on the way to it.
+func (res *Result) SaveLooks(dir string) error {
+	var bad []error
+	for _, l := range res.Looks {
+		bad = append(bad, capture.Save(filepath.Join(dir, l.Name), &l.Run))
+		for i, seen := range l.Seen[:max(0, len(l.Seen)-1)] {
+			bad = append(bad, capture.Save(filepath.Join(dir, fmt.Sprintf("%s-%d", l.Name, i+1)), &seen.Run))
+		}
+	}
+	return errors.Join(bad...)
+}
+
 // Replay reads a recording and diagnoses it anew.
 func Replay(dir string) (hops.Run, error) {
 	run, notes, err := capture.Load(dir)

@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"probe/hops"
 	"probe/probe"
+	"probe/probe/capture"
 )
 
 // values fill in the placeholders of the scenarios that the tests run.
@@ -120,6 +122,13 @@ func TestRunGuess(t *testing.T) {
 		guessed := res.Scenario.Expect.guessed(&res.Looks[0].Run.Verdict)
 		if res.Status != Passed || guessed == sure || sure && looks != 3 || !sure && looks < 3 {
 			t.Errorf("sure at last %v: %s after %d looks, guessed %v: %v", sure, res.Status, looks, guessed, res.Why)
+		}
+		dir := t.TempDir()
+		if err := res.SaveLooks(dir); err != nil {
+			t.Error(err)
+		}
+		if _, _, err := capture.Load(filepath.Join(dir, LookMain)); err != nil {
+			t.Errorf("what was saved of the look: %v", err)
 		}
 	}
 }

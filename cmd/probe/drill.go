@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
-	"probe/probe/capture"
 	"probe/scenarios"
 )
 
@@ -213,26 +212,10 @@ func (f *drillFlags) follow(s streams, r *scenarios.Runner) {
 		if f.save == "" {
 			return
 		}
-		for _, err := range saveLooks(filepath.Join(f.save, res.Scenario.Name), res.Looks) {
+		if err := res.SaveLooks(filepath.Join(f.save, res.Scenario.Name)); err != nil {
 			r.Say(err.Error())
 		}
 	}
-}
-
-// saveLooks saves a capture of each look, and under the look's name with a number those of the verdicts that came on the way to it.
-func saveLooks(dir string, looks []scenarios.Look) []error {
-	var bad []error
-	for _, l := range looks {
-		if err := capture.Save(filepath.Join(dir, l.Name), &l.Run); err != nil {
-			bad = append(bad, err)
-		}
-		for i, seen := range l.Seen[:max(0, len(l.Seen)-1)] {
-			if err := capture.Save(filepath.Join(dir, fmt.Sprintf("%s-%d", l.Name, i+1)), &seen.Run); err != nil {
-				bad = append(bad, err)
-			}
-		}
-	}
-	return bad
 }
 
 // drillCannot sorts the reasons why nothing ran into exit codes.
