@@ -105,7 +105,7 @@ func placementRules() []Rule {
 			Means:    "KServe's pod webhook puts the storage-initializer in. It is not called for namespaces with the label control-plane, nor when its MutatingWebhookConfiguration is gone; the model server then finds no /mnt/models.",
 			Fix:      "remove the label control-plane from namespace {ns} (`kubectl label namespace {ns} control-plane-`) or deploy in another one; check `kubectl get mutatingwebhookconfiguration inferenceservice.serving.kserve.io`; then delete {pod}",
 			Looks:    Looks{Status: "pod with storage annotation and without init container; Revision ExitCode1", Client: "404, 503; or 404 for the model", Logs: "No such file or directory: '/mnt/models'; TF Serving: Could not find base path /mnt/models"},
-			Needs:    []Source{Pods, Revisions, ContainerLogs, InferenceServices, Events},
+			Needs:    []Source{Requests, Pods, Revisions, ContainerLogs, InferenceServices, Events},
 			Explains: startSymptoms("container-crash-loop", "model-not-loaded", "model-not-ready"),
 			Match:    settled(AnyOf(notInjected, modelFolderMissing)),
 		},

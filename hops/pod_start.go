@@ -255,8 +255,13 @@ func notInjected(v *View) []Match {
 			if uri == "" || strings.HasPrefix(uri, "pvc://") || strings.HasPrefix(uri, "oci") {
 				continue
 			}
-			out = append(out, Match{Step: v.StepOf(Pod, p.Object), Evidence: []Evidence{FieldEvidence(p.Object, uri, "metadata", "annotations", key)}, Pod: p.Name,
-				Summary: "pod " + p.Name + " has no storage-initializer, so that nothing fetches " + uri})
+			m := Match{Step: v.StepOf(Pod, p.Object), Evidence: []Evidence{FieldEvidence(p.Object, uri, "metadata", "annotations", key)}, Pod: p.Name,
+				Summary: "pod " + p.Name + " has no storage-initializer, so that nothing fetches " + uri}
+			other := slices.ContainsFunc(v.Pods(), func(o PodState) bool { return o.Ready && o.Name != p.Name && o.Revision == p.Revision })
+			if !other && doorFails(v) { // that this one is ready does not help: a server may be without a model
+				m.Severity = Error
+			}
+			out = append(out, m)
 		}
 	}
 	return out
