@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // AccessEntry is one request as a gateway logged it (istio.io/istio/pilot/pkg/model/telemetry_logging.go, EnvoyTextLogFormat), or as its span tells it:
 // then the line's source is Spans, its container the service that sent it, and its text the response flags.
 type AccessEntry struct {
 	Line      Line
+	Start     time.Time // of the request, by the gateway's clock; zero when it is not said
 	Method    string
 	Path      string
 	Proto     string
@@ -40,7 +42,7 @@ func ParseAccess(l Line) (e AccessEntry, ok bool) {
 	if m == nil {
 		return AccessEntry{}, false
 	}
-	return AccessEntry{Line: l, Method: m[2], Path: m[3], Proto: m[4], Code: number(m[5]), Flags: m[6], Details: m[7], Failure: m[9],
+	return AccessEntry{Line: l, Start: when(m[1]), Method: m[2], Path: m[3], Proto: m[4], Code: number(m[5]), Flags: m[6], Details: m[7], Failure: m[9],
 		UserAgent: m[15], RequestID: m[16], Authority: m[17], Upstream: m[18], Cluster: m[19]}, true
 }
 
@@ -49,7 +51,7 @@ func parseAccessJSON(l Line, t string) (AccessEntry, bool) {
 	if json.Unmarshal([]byte(t), &m) != nil {
 		return AccessEntry{}, false
 	}
-	e := AccessEntry{Line: l, Method: text(m["method"]), Path: text(m["path"]), Proto: text(m["protocol"]), Code: number(m["response_code"]),
+	e := AccessEntry{Line: l, Start: when(m["start_time"]), Method: text(m["method"]), Path: text(m["path"]), Proto: text(m["protocol"]), Code: number(m["response_code"]),
 		Flags: text(m["response_flags"]), Details: text(m["response_code_details"]), Failure: text(m["upstream_transport_failure_reason"]),
 		Authority: text(m["authority"]), Upstream: text(m["upstream_host"]), Cluster: text(m["upstream_cluster"]),
 		UserAgent: text(m["user_agent"]), RequestID: text(m["request_id"])}

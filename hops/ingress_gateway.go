@@ -118,14 +118,19 @@ func wrongHost(v *View) []Match {
 	})
 }
 
-// wrongHostLines finds the same in an access log, whose authority is the client's where no route matched.
+// wrongHostLines finds the same in an access log, whose authority is the client's where no route matched. What was logged before a request of ours to the
+// same host found a route, be it to a server that does not answer, is over.
 func wrongHostLines(v *View) []Match {
-	known, name := v.hosts(), v.Ref().Name
+	known, name, seen := v.hosts(), v.Ref().Name, v.Observations()
 	return latest(merge(func() (out []Match) {
 		for _, e := range v.Access() {
 			kind := known.kind(e.Authority)
 			m := Match{Step: lineStep(v, known, e), Confidence: Likely, Evidence: []Evidence{LineEvidence(e.Line)}}
-			if e.Code != 404 || !e.Flag("NR") || kind == hostPart {
+			over := slices.ContainsFunc(seen, func(o Observation) bool {
+				found := o.Outcome == Timeout || o.Outcome == Answered && o.Status != 404 // a gateway without a route answers at once
+				return found && o.entersGateway() && bareHost(o.Host) == bareHost(e.Authority) && !e.Start.IsZero() && o.Start.After(e.Start)
+			})
+			if e.Code != 404 || !e.Flag("NR") || kind == hostPart || over {
 				continue
 			}
 			if kind == hostOwn || kind == hostForeign && !strings.HasPrefix(bareHost(e.Authority), name) && net.ParseIP(bareHost(e.Authority)) == nil {
