@@ -407,13 +407,18 @@ func unasked(seen []Observation) string {
 	return ""
 }
 
+// firstFailed is the row where requests stop. A time-out shows at every hop that waits: then it is the innermost one of the same way in.
 func firstFailed(rows []Row) Row {
+	var found Row
 	for _, r := range rows {
-		if r.State == RowFailed {
-			return r
+		switch waits := strings.HasPrefix(r.Why, string(Timeout)); {
+		case found.State == RowFailed && r.Step.Hop == Client:
+			return found
+		case r.State == RowFailed && (found.State != RowFailed || waits && strings.HasPrefix(found.Why, string(Timeout))):
+			found = r
 		}
 	}
-	return Row{}
+	return found
 }
 
 // Describe says in a few words what a request saw.

@@ -115,3 +115,27 @@ func TestTheLocalGatewayThatExistsIsNamed(t *testing.T) {
 	}
 	t.Error("the case is not there any more")
 }
+
+// TestWhereTimeOuts: a time-out is told of the innermost hop that waited, anything else of the first that failed.
+func TestWhereTimeOuts(t *testing.T) {
+	door := hops.Step{Hop: hops.IngressGateway, Door: hops.Outside}
+	model := hops.Step{Hop: hops.Container, Component: hops.Predictor, Revision: "iris-predictor-00001"}
+	for _, c := range []struct {
+		outer, inner hops.Outcome
+		want         hops.Hop
+	}{
+		{hops.Timeout, hops.Timeout, hops.Container},
+		{hops.Timeout, hops.ResetByPeer, hops.IngressGateway},
+		{hops.ResetByPeer, hops.Timeout, hops.IngressGateway},
+	} {
+		f := hops.Facts{Ref: hops.Ref{Namespace: "default", Name: "iris"}, Live: true,
+			Flow: hops.Flow{Steps: []hops.Step{door, model}},
+			Observations: []hops.Observation{
+				{Step: door, Asked: hops.RealRequest, Outcome: c.outer},
+				{Step: model, Asked: hops.RealRequest, Outcome: c.inner},
+			}}
+		if v := hops.Diagnose(f, when0, nil); v.Step.Hop != c.want || v.State != hops.Failed {
+			t.Errorf("%s, within %s: %s at %s, want %s", c.outer, c.inner, v.State, v.Step.Hop, c.want)
+		}
+	}
+}
