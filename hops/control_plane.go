@@ -259,6 +259,9 @@ var knativeController = regexp.MustCompile(`^controller(-[0-9a-z]+-[0-9a-z]{5})?
 // knativeControllerDown finds it by its pods or Deployment. It hurts what it has not looked at yet, and services whose pods have moved.
 func knativeControllerDown(v *View) []Match {
 	up, known, why := systemWorkload(v, knativeController)
+	if up || !known || v.Flow().Mode == Standard {
+		return nil
+	}
 	m := Match{Step: Step{Hop: ControlPlane}, Severity: Warning, Evidence: why[:min(len(why), 2)]}
 	for _, s := range []Source{KnativeServices, Configurations, Routes, Revisions} {
 		for _, o := range v.Objects(s) {
@@ -272,9 +275,6 @@ func knativeControllerDown(v *View) []Match {
 	for _, stale := range staleEndpoints(v) {
 		m.Severity, m.Summary = Error, "Knative's controller is down: "+stale.Summary
 		m.Evidence = append(m.Evidence, stale.Evidence...)
-	}
-	if up || !known || v.Flow().Mode == Standard {
-		return nil
 	}
 	return []Match{m}
 }

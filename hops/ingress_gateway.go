@@ -126,11 +126,7 @@ func wrongHostLines(v *View) []Match {
 		for _, e := range v.Access() {
 			kind := known.kind(e.Authority)
 			m := Match{Step: lineStep(v, known, e), Confidence: Likely, Evidence: []Evidence{LineEvidence(e.Line)}}
-			over := slices.ContainsFunc(seen, func(o Observation) bool {
-				found := o.Outcome == Timeout || o.Outcome == Answered && o.Status != 404 // a gateway without a route answers at once
-				return found && o.entersGateway() && bareHost(o.Host) == bareHost(e.Authority) && !e.Start.IsZero() && o.Start.After(e.Start)
-			})
-			if e.Code != 404 || !e.Flag("NR") || kind == hostPart || over {
+			if e.Code != 404 || !e.Flag("NR") || kind == hostPart || slices.ContainsFunc(seen, e.foundLater) {
 				continue
 			}
 			if kind == hostOwn || kind == hostForeign && !strings.HasPrefix(bareHost(e.Authority), name) && net.ParseIP(bareHost(e.Authority)) == nil {
@@ -140,6 +136,12 @@ func wrongHostLines(v *View) []Match {
 		}
 		return out
 	}()), 3)
+}
+
+// foundLater says whether a request to the same host was sent later and found a route. A gateway without one answers at once.
+func (e AccessEntry) foundLater(o Observation) bool {
+	found := o.Outcome == Timeout || o.Outcome == Answered && o.Status != 404
+	return found && o.entersGateway() && bareHost(o.Host) == bareHost(e.Authority) && !e.Start.IsZero() && o.Start.After(e.Start)
 }
 
 // askedOutside finds requests by the outside door to which the gateway knew no route.

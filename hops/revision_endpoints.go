@@ -73,10 +73,10 @@ func (v *View) moved(revision, address, namespace, name string) (why Evidence, n
 		p := parsePod(o)
 		ready, _ := p.Condition("Ready")
 		settled := p.Ready && !p.Deleted() && v.Age(ready.Since) >= endpointsGrace && p.ip() != ""
-		switch {
-		case p.Name == name && p.Namespace == namespace && (!settled || p.has(address)):
+		switch named := p.Name == name && p.Namespace == namespace; {
+		case named && (!settled || p.has(address)):
 			return Evidence{}, ""
-		case p.Name == name && p.Namespace == namespace:
+		case named:
 			return FieldEvidence(o, p.ip(), "status", "podIP"), "pod " + name + " is at " + p.ip()
 		case settled && replaces(p):
 			instead = &p
